@@ -1,0 +1,42 @@
+# Two commands matter: `make demo` and `make test`. Everything runs in .venv, made on first use.
+PYTHON ?= python3
+# The CPU build on a machine without a GPU; Colab and Kaggle keep the torch they have (requirements.txt gives the range).
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format notebooks clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+$(VENV)/ready: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH) setuptools
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $$($(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['unsloth'])")
+	touch $@
+
+setup: $(VENV)/ready ## install everything into .venv
+
+demo: setup ## the whole pipeline on this CPU, then a table and the path of the report
+	$(BIN)/alif demo
+
+test: setup ## the tests, without the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup ## the slow tests
+	$(BIN)/python -m pytest -m slow
+
+lint: setup ## ruff: rules and format
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: setup ## ruff: mend what can be mended
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+notebooks: setup ## make each notebook's .ipynb from its .py
+	$(BIN)/python -m jupytext --sync notebooks/*.py
+
+clean: ## remove runs and caches, keep .venv
+	rm -rf runs unsloth_compiled_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,244 @@
+"""Top floor: `alif <stage>`. The same calls as the notebooks make; no logic of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from alif_kit import __version__, config, platform
+from alif_kit.errors import StoppedError, UserError
+from alif_kit.run_folder import Run
+
+app = typer.Typer(
+    name="alif",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="From seed tasks to a tested Urdu-English assistant. Start with `alif demo`; `alif doctor` says what this machine can do.",
+)
+teacher_app = typer.Typer(no_args_is_help=True, help="Teachers: the models that write examples.")
+synth_app = typer.Typer(no_args_is_help=True, help="Look into, rebuild and finish the synthetic data of a run.")
+app.add_typer(teacher_app, name="teacher")
+app.add_typer(synth_app, name="synth")
+
+RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; made on first use, gone on with afterwards.")]
+PresetOption = Annotated[str, typer.Option("--preset", help="`auto`, `smoke`, `t4`, `paper`, or a config.json.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Change one field, e.g. `--set teacher.model=gpt-4o-mini`; may be repeated.",
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    if debug:
+        os.environ["ALIF_DEBUG"] = "1"
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def open_run(path: Path | None, preset: str, changes: list[str] | None) -> Run:
+    """The run a command works in: an existing folder keeps its configuration unless the command names another."""
+    folder = path or platform.durable_folder() / "default"
+    if preset == "auto" and (folder / "config.json").is_file():
+        base: Any = folder / "config.json"
+    else:
+        base, reason = platform.pick_preset(platform.detect()) if preset == "auto" else (preset, "")
+        if reason:
+            typer.echo(f"preset {base}: {reason}", err=True)
+    return Run.open(folder, config.load(base, dict(_pair(change) for change in changes or [])))
+
+
+def _pair(change: str) -> tuple[str, str]:
+    name, equals, value = change.partition("=")
+    if not equals:
+        raise UserError(f"--set got {change!r}; expected FIELD=VALUE, for example teacher.model=gpt-4o-mini")
+    return name.strip(), value.strip()
+
+
+@app.command()
+def demo(run: Annotated[Path, typer.Option("--run", help="Run folder.")] = Path("runs/demo"), changes: SetOption = None) -> None:
+    """The whole pipeline on a CPU: generate, pretrain, fine-tune, evaluate, report. No key, no network, no GPU."""
+    from alif_kit import pipeline
+
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+    opened = open_run(run, "smoke", changes)
+    report = pipeline.walk(opened)
+    _print_table(opened)
+    typer.echo(f"report: {report}")
+
+
+@app.command()
+def generate(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None) -> None:
+    """Seeds and teacher to data/train.jsonl and data/eval.jsonl; resumes from the journal of paid answers."""
+    from alif_kit import pipeline
+
+    opened = open_run(run, preset, changes)
+    counts = pipeline.make_data(opened)
+    typer.echo(
+        f"{sum(counts['train'].values())} examples to train on, {sum(counts['eval'].values())} held out: {opened.file('data')}"
+    )
+
+
+@app.command()
+def pretrain(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None) -> None:
+    """Continued pretraining on running text; resumes from the last checkpoint."""
+    from alif_kit.training import trainer
+
+    _print_summary(trainer.pretrain(open_run(run, preset, changes)))
+
+
+@app.command()
+def finetune(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None) -> None:
+    """Fine-tuning on the generated examples, continuing the pretrained adapter; resumes from the last checkpoint."""
+    from alif_kit.training import trainer
+
+    _print_summary(trainer.finetune(open_run(run, preset, changes)))
+
+
+@app.command()
+def evaluate(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None) -> None:
+    """Base, pretrained and fine-tuned model on the same held-out data."""
+    from alif_kit import pipeline
+
+    opened = open_run(run, preset, changes)
+    pipeline.evaluate(opened)
+    _print_table(opened)
+
+
+@app.command()
+def report(run: RunOption = None) -> None:
+    """Write report.html from whatever the run folder holds."""
+    from alif_kit import report as reporting
+
+    typer.echo(f"report: {reporting.build(Run.resume(run or platform.durable_folder() / 'default'))}")
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine has against what the kit expects, with one line of advice per problem."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from alif_kit.doctor import examine
+
+    table = Table("what", "found", "advice", title=f"alif_kit {__version__}", title_justify="left")
+    for finding in examine():
+        table.add_row(finding.name, finding.found, finding.advice)
+    Console().print(table)
+
+
+@app.command()
+def base(name: Annotated[str, typer.Argument(help="`tiny`: the small Llama of the smoke preset.")] = "tiny") -> None:
+    """Build a base checkpoint that needs no hub, and print its folder."""
+    from alif_kit.training import tiny_base
+
+    if name != "tiny":
+        raise UserError(f"base is {name!r}; expected tiny")
+    smoke = config.load("smoke")
+    typer.echo(tiny_base.build(smoke.language, smoke.seed))
+
+
+@synth_app.command("rebuild")
+def synth_rebuild(run: RunOption = None) -> None:
+    """Judge every paid answer again with today's filters: no request, no cost."""
+    from alif_kit.synth import generate as synth
+    from alif_kit.synth.split import finish
+
+    opened = Run.resume(run or platform.durable_folder() / "default")
+    funnel = synth.rebuild(opened)
+    finish(opened)
+    typer.echo(f"{funnel['accepted']} of {funnel['candidates']} candidates accepted, at no cost")
+
+
+@synth_app.command("dropped")
+def synth_dropped(
+    run: RunOption = None,
+    reason: Annotated[str, typer.Option(help="Only this reason, as the funnel names it.")] = "",
+    limit: Annotated[int, typer.Option(help="Rows to show.")] = 10,
+) -> None:
+    """Show candidates that were dropped, and why."""
+    from alif_kit.records import read_jsonl
+
+    opened = Run.resume(run or platform.durable_folder() / "default")
+    rows = list(read_jsonl(opened.require("synth", "dropped.jsonl", stage="generate")))
+    known = sorted({row["reason"] for row in rows})
+    if reason and reason not in known:
+        raise UserError(f"no row was dropped for {reason!r}; the reasons here are {', '.join(known)}")
+    for row in [row for row in rows if reason in ("", row["reason"])][:limit]:
+        typer.echo(f"--- {row['reason']} · {row['category']} · request {row['request']}, item {row['item']}\n{row['text']}")
+
+
+@teacher_app.command("demo")
+def teacher_demo(
+    port: Annotated[int, typer.Option(help="Port on the loopback address; 0 picks a free one.")] = 0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND=RATE", help="Misbehave on purpose, e.g. `--fault rate_limit=0.3`; may be repeated."),
+    ] = None,
+) -> None:
+    """Serve the embedded demonstration teacher. It fills templates: no substitute for a real teacher."""
+    from dataclasses import fields
+
+    from alif_kit.synth.demo_teacher import Faults, serve_forever
+
+    known = {f.name for f in fields(Faults)}
+    rates = {}
+    for name, value in map(_pair, fault or []):
+        if name not in known:
+            raise UserError(f"--fault got {name!r}; expected one of {', '.join(sorted(known))}")
+        rates[name] = float(value)
+    serve_forever(port, Faults(**rates))
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    for name, value in summary.items():
+        typer.echo(f"{name:<28}{value}")
+
+
+def _print_table(run: Run) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from alif_kit.report import short_table
+
+    table = Table("measure (held-out)", "n", "base", "pretrained", "fine-tuned", "change")
+    for row in short_table(run):
+        table.add_row(*row)
+    Console().print(table)
+
+
+def main() -> None:
+    """Entry point: errors become one sentence and an exit code (2: correct the input, 1: a service or the disk failed)."""
+    try:
+        app()
+    except (UserError, StoppedError) as error:
+        if os.environ.get("ALIF_DEBUG"):
+            raise
+        typer.echo(f"alif: {error}", err=True)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if os.environ.get("ALIF_DEBUG"):
+            raise
+        typer.echo(
+            f"alif: {error.strerror or error} ({error.filename}); what was written before is whole, make room and run again",
+            err=True,
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

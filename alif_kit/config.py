@@ -1,0 +1,397 @@
+"""Ground floor: every knob of the kit, in frozen dataclasses, with three presets that differ in values only.
+
+In: a preset's name, or a JSON file, and overrides such as `pretrain.max_steps=5`. Out: one `Config`, checked as a whole.
+Numbers marked [Alif] are the published recipe (arXiv 2510.09051 and its code): each stands here once.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from alif_kit.errors import UserError
+from alif_kit.records import CATEGORIES
+
+# [Alif] Rows per category of Urdu-Instruct, 51,686 in all.
+PAPER_TARGETS = {
+    "generation": 5907,
+    "reasoning": 9590,
+    "ethics": 9002,
+    "qa": 8177,
+    "translation": 10001,
+    "classification": 4662,
+    "sentiment": 4347,
+}
+
+
+def targets_of(total: int) -> dict[str, int]:
+    """Split a number of examples over the categories in the paper's proportions: `targets_of(51686) == PAPER_TARGETS`."""
+    whole = sum(PAPER_TARGETS.values())
+    return {category: max(1, round(total * count / whole)) for category, count in PAPER_TARGETS.items()}
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model that is taught."""
+
+    model: str = "unsloth/gemma-3-4b-it"
+    """Hub id or local folder of the base; `tiny` is the small Llama that the kit trains itself, for a CPU."""
+    chat_format: str = "native"
+    """`native`: the tokenizer's own chat template (Instruct models). `alpaca`: Alif's plain frame (base models)."""
+    load_in_4bit: bool = True
+    """Load the frozen weights as NF4; False loads 16 bit."""
+    max_seq_length: int = 1024
+    """Tokens per block and per conversation."""
+
+
+@dataclass(frozen=True)
+class Lora:
+    """What is trained on top of the frozen base."""
+
+    rank: int = 16
+    """LoRA rank r."""
+    alpha: int = 32
+    """LoRA scaling; with rsLoRA the update is scaled by alpha / sqrt(rank)."""
+    rslora: bool = True
+    """Rank-stabilised scaling."""
+    dropout: float = 0.0
+    """LoRA dropout; 0 keeps Unsloth's fast path."""
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    """Linear layers that get an adapter."""
+    train_vocab: str = "none"
+    """`none` leaves the vocabulary frozen; `full` trains embed_tokens and lm_head, as the paper does."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The model that writes examples: any endpoint of the OpenAI protocol."""
+
+    base_url: str = "https://api.openai.com/v1"
+    """Address of the endpoint; `demo` starts the embedded demonstration teacher."""
+    model: str = "gpt-4o"
+    """Model name the endpoint knows."""
+    key_name: str = "OPENAI_API_KEY"
+    """Name of the secret that holds the key (environment, Colab or Kaggle store); never the key itself."""
+    temperature: float = 1.0
+    """Sampling temperature [Alif]."""
+    max_tokens: int = 8192
+    """Longest answer asked for, in tokens."""
+    concurrency: int = 8
+    """Requests in flight at once; changes speed, never the data set."""
+    timeout_s: float = 180.0
+    """Seconds before one attempt is given up."""
+    max_attempts: int = 6
+    """Attempts per request before generation stops."""
+    usd_per_million_input: float = 2.50
+    """Dollars per million prompt tokens (gpt-4o's list price, 2026-11)."""
+    usd_per_million_output: float = 10.00
+    """Dollars per million completion tokens (gpt-4o's list price, 2026-11)."""
+    max_usd: float = 5.0
+    """Generation stops before it would spend more than this."""
+
+
+@dataclass(frozen=True)
+class Synth:
+    """How many examples are made and how they are judged."""
+
+    targets: dict[str, int] = field(default_factory=lambda: dict(PAPER_TARGETS))
+    """Accepted examples wanted per category."""
+    tasks_per_call: int = 20
+    """New tasks asked for in one request [Alif]."""
+    seeds_shown: int = 4
+    """Seed tasks shown in each request [Alif]."""
+    machine_shown: int = 2
+    """Machine-made tasks shown in each request once there are some [Alif]."""
+    window: int = 64
+    """Request k is composed when request k - window is folded in; caps concurrency and fixes the order of everything."""
+    novelty_threshold: float = 0.7
+    """A candidate whose ROUGE-L F1 with any kept task is above this is dropped [Alif]."""
+    held_out_share: float = 0.1
+    """Share of accepted examples kept for evaluation, per category."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Running text for continued pretraining."""
+
+    source: str = "pack"
+    """`pack`: the sample corpus of the language pack."""
+    replay_share: float = 0.1
+    """Share of blocks that are English, interleaved, so that English is not forgotten."""
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """One training stage."""
+
+    epochs: int = 1
+    """Passes over the data."""
+    max_steps: int = -1
+    """Optimiser steps; -1 lets `epochs` decide. Fixed for a run: a resume with another value is refused."""
+    learning_rate: float = 2e-5
+    """Peak learning rate of the adapter."""
+    embedding_learning_rate: float = 1e-5
+    """Learning rate of embed_tokens and lm_head when they are trained [Alif: 1e-5]."""
+    weight_decay: float = 0.01
+    """AdamW weight decay."""
+    warmup_steps: int = 50
+    """Steps of linear warm-up [Alif]; a cosine follows."""
+    batch_size: int = 2
+    """Rows per device and step."""
+    gradient_accumulation: int = 4
+    """Steps added up before the optimiser moves."""
+    optimiser: str = "adamw_8bit"
+    """Name known to transformers; on a CPU Unsloth's backend has no 8-bit optimiser, so the smoke preset uses adamw_torch."""
+    save_steps: int = 50
+    """Optimiser steps between checkpoints: what a kill can lose."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured for the base and for each stage."""
+
+    max_new_tokens: int = 256
+    """Budget of one answer, the same for every model."""
+    max_examples: int = 200
+    """Held-out tasks answered, spread over the categories."""
+    batch_size: int = 8
+    """Prompts answered together."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a run depends on."""
+
+    preset: str = "t4"
+    """Name of the preset the run started from."""
+    language: str = "ur"
+    """Folder of the language pack under alif_kit/languages."""
+    seed: int = 3407
+    """Seed of sampling, shuffling and training [Alif]."""
+    base: Base = field(default_factory=Base)
+    """The model that is taught."""
+    lora: Lora = field(default_factory=Lora)
+    """The shape of the adapter."""
+    teacher: Teacher = field(default_factory=Teacher)
+    """Who writes the examples."""
+    synth: Synth = field(default_factory=Synth)
+    """How many, and how they are judged."""
+    corpus: Corpus = field(default_factory=Corpus)
+    """What is read in continued pretraining."""
+    pretrain: Optimisation = field(default_factory=Optimisation)
+    """Continued pretraining."""
+    finetune: Optimisation = field(default_factory=lambda: Optimisation(learning_rate=5e-5, weight_decay=0.0))
+    """Fine-tuning on the examples, after pretraining."""
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    """What is measured."""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+# Fields a resumed run may change: they move speed and spending, never the result.
+OPERATIONAL = {
+    "teacher.concurrency",
+    "teacher.timeout_s",
+    "teacher.max_attempts",
+    "teacher.max_usd",
+    "evaluation.batch_size",
+}
+
+
+def _smoke() -> Config:
+    """CPU: the tiny Llama, the embedded teacher, the whole pipeline in about three minutes on two cores."""
+    shared = {"warmup_steps": 10, "batch_size": 8, "gradient_accumulation": 1, "optimiser": "adamw_torch"}
+    return Config(
+        preset="smoke",
+        base=Base(model="tiny", max_seq_length=256),
+        lora=Lora(rank=16, alpha=16, train_vocab="full"),
+        teacher=Teacher(
+            base_url="demo",
+            model="alif-demo-teacher",
+            key_name="",
+            usd_per_million_input=0.0,
+            usd_per_million_output=0.0,
+            max_usd=0.0,
+        ),
+        synth=Synth(targets=targets_of(300), tasks_per_call=10, window=4, held_out_share=0.15),
+        corpus=Corpus(replay_share=0.25),
+        pretrain=Optimisation(
+            epochs=4, learning_rate=2e-3, embedding_learning_rate=2e-3, save_steps=20, weight_decay=0.01, **shared
+        ),
+        finetune=Optimisation(
+            epochs=4, learning_rate=1e-3, embedding_learning_rate=5e-4, save_steps=20, weight_decay=0.0, **shared
+        ),
+        evaluation=Evaluation(max_new_tokens=96, max_examples=42, batch_size=16),
+    )
+
+
+def _paper() -> Config:
+    """Alif's published recipe on one 80 GB card [Alif]: a reference, not for a free session."""
+    shared = {"batch_size": 8, "gradient_accumulation": 8, "warmup_steps": 50, "embedding_learning_rate": 1e-5}
+    return Config(
+        preset="paper",
+        base=Base(model="unsloth/Meta-Llama-3.1-8B", chat_format="alpaca", max_seq_length=2048),
+        lora=Lora(rank=128, alpha=32, train_vocab="full"),
+        teacher=Teacher(max_usd=100.0),
+        corpus=Corpus(replay_share=0.0),
+        pretrain=Optimisation(epochs=1, learning_rate=2e-5, weight_decay=0.01, **shared),
+        finetune=Optimisation(epochs=2, learning_rate=5e-5, weight_decay=0.0, **shared),
+    )
+
+
+PRESETS = {"smoke": _smoke, "t4": Config, "paper": _paper}
+
+
+def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Config:
+    """A preset by name or a saved config.json, with dotted overrides: `load("smoke", {"pretrain.max_steps": 5})`.
+
+    Raises UserError for an unknown preset, key or value, naming it.
+    """
+    if str(source) in PRESETS:
+        config = PRESETS[str(source)]()
+    elif Path(source).is_file():
+        config = from_dict(json.loads(Path(source).read_text("utf-8")))
+    else:
+        raise UserError(f"preset {str(source)!r} is neither a file nor one of {', '.join(PRESETS)}")
+    for key, value in (overrides or {}).items():
+        config = _override(config, key.split("."), value, key)
+    return config
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """A Config from plain values; an unknown key is refused by its dotted name."""
+    return _build(Config, values, "")
+
+
+def _build(kind: type, values: Any, prefix: str) -> Any:
+    if not isinstance(values, dict):
+        raise UserError(f"{prefix[:-1] or 'the configuration'} is {values!r}; expected a table of fields")
+    hints = get_type_hints(kind)
+    unknown = sorted(set(values) - {f.name for f in fields(kind)})
+    if unknown:
+        known = ", ".join(f.name for f in fields(kind))
+        raise UserError(f"unknown field {prefix}{unknown[0]}; {prefix or 'the configuration '}has {known}")
+    return kind(**{name: _coerce(hints[name], value, prefix + name) for name, value in values.items()})
+
+
+def _coerce(kind: Any, value: Any, name: str) -> Any:
+    """One plain value as its field's type; numbers and booleans may come as text from the command line."""
+    if is_dataclass(kind):
+        return _build(kind, value, name + ".")
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
+        if kind in (int, float):
+            number = kind(value)
+            if isinstance(value, bool) or number != float(value):
+                raise ValueError(value)
+            return number
+        if kind == tuple[str, ...]:
+            return tuple(value.split(",") if isinstance(value, str) else value)
+        if kind == dict[str, int]:
+            value = json.loads(value) if isinstance(value, str) else value
+            return {str(k): _coerce(int, v, f"{name}.{k}") for k, v in value.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        expected = getattr(kind, "__name__", kind)
+        raise UserError(f"{name} is {value!r}; expected {expected}") from None
+    return str(value)
+
+
+def _override(config: Any, path: list[str], value: Any, name: str) -> Any:
+    head, *rest = path
+    if not is_dataclass(config) or head not in {f.name for f in fields(config)}:
+        known = ", ".join(f.name for f in fields(config)) if is_dataclass(config) else "no fields"
+        raise UserError(f"unknown field {name}; {type(config).__name__} has {known}")
+    if rest:
+        return replace(config, **{head: _override(getattr(config, head), rest, value, name)})
+    return replace(config, **{head: _coerce(get_type_hints(type(config))[head], value, name)})
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """Dotted names and plain values: `{"pretrain.max_steps": -1, ...}`."""
+    flat: dict[str, Any] = {}
+    for name, value in config.to_dict().items():
+        flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def first_difference(old: Config, new: Config) -> tuple[str, Any, Any] | None:
+    """Name, old and new value of the first field that changes a run's result, or None when they agree."""
+    before, after = flatten(old), flatten(new)
+    for name, value in before.items():
+        if name not in OPERATIONAL and value != after[name]:
+            return name, value, after[name]
+    return None
+
+
+def _check(config: Config) -> None:
+    """Refuse impossible or clashing values, each by its dotted name."""
+    flat = flatten(config)
+    for name, low, high in _RANGES:
+        if not low <= flat[name] <= high:
+            raise UserError(f"{name} is {flat[name]}; expected between {low} and {high}")
+    for name, allowed in _CHOICES.items():
+        if flat[name] not in allowed:
+            raise UserError(f"{name} is {flat[name]!r}; expected one of {', '.join(allowed)}")
+    unknown = sorted(set(config.synth.targets) - set(CATEGORIES))
+    if unknown:
+        raise UserError(f"synth.targets names {unknown[0]!r}; expected categories among {', '.join(CATEGORIES)}")
+    if not config.synth.targets or min(config.synth.targets.values()) < 1:
+        raise UserError("synth.targets must ask for at least 1 example in each category it names")
+    for stage in ("pretrain", "finetune"):
+        steps = flat[f"{stage}.max_steps"]
+        if steps == 0 or steps < -1:
+            raise UserError(f"{stage}.max_steps is {steps}; expected -1 (let epochs decide) or at least 1")
+    if config.base.chat_format == "native" and config.base.model.endswith("Meta-Llama-3.1-8B"):
+        raise UserError("base.chat_format is native, but Meta-Llama-3.1-8B is a base model without trained chat tokens; use alpaca")
+
+
+_CHOICES = {
+    "base.chat_format": ("native", "alpaca"),
+    "lora.train_vocab": ("none", "full"),
+    "corpus.source": ("pack",),
+}
+
+_RANGES = (
+    ("base.max_seq_length", 32, 131072),
+    ("lora.rank", 1, 1024),
+    ("lora.alpha", 1, 4096),
+    ("lora.dropout", 0.0, 0.9),
+    ("teacher.temperature", 0.0, 2.0),
+    ("teacher.max_tokens", 16, 1_000_000),
+    ("teacher.concurrency", 1, 512),
+    ("teacher.timeout_s", 0.1, 3600.0),
+    ("teacher.max_attempts", 1, 50),
+    ("teacher.usd_per_million_input", 0.0, 1000.0),
+    ("teacher.usd_per_million_output", 0.0, 1000.0),
+    ("teacher.max_usd", 0.0, 1e6),
+    ("synth.tasks_per_call", 1, 100),
+    ("synth.seeds_shown", 1, 20),
+    ("synth.machine_shown", 0, 20),
+    ("synth.window", 1, 512),
+    ("synth.novelty_threshold", 0.0, 1.0),
+    ("synth.held_out_share", 0.01, 0.5),
+    ("corpus.replay_share", 0.0, 0.9),
+    ("evaluation.max_new_tokens", 1, 8192),
+    ("evaluation.max_examples", 1, 100_000),
+    ("evaluation.batch_size", 1, 1024),
+) + tuple(
+    row
+    for stage in ("pretrain", "finetune")
+    for row in (
+        (f"{stage}.epochs", 1, 100),
+        (f"{stage}.learning_rate", 1e-8, 1.0),
+        (f"{stage}.embedding_learning_rate", 1e-8, 1.0),
+        (f"{stage}.weight_decay", 0.0, 1.0),
+        (f"{stage}.warmup_steps", 0, 100_000),
+        (f"{stage}.batch_size", 1, 1024),
+        (f"{stage}.gradient_accumulation", 1, 1024),
+        (f"{stage}.save_steps", 1, 100_000),
+    )
+)

@@ -1,0 +1,101 @@
+"""evaluation: likelihoods and answers of one loaded model.
+
+In: a model, texts, prompts. Out: nats over text, and greedy answers with whether each one stopped by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from alif_kit import model as seam
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One greedy answer; `stopped` says that the model ended it, not the budget."""
+
+    text: str
+    stopped: bool
+    tokens: int
+
+
+def text_nll(loaded: seam.Loaded, text: str, window: int) -> float:
+    """Nats of a text, each token counted once; windows of `window` tokens overlap by half so that each has context."""
+    import torch
+
+    tokenizer = loaded.tokenizer
+    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    ids = [start, *tokenizer(text, add_special_tokens=False)["input_ids"]]
+    total, done = 0.0, 1
+    with torch.no_grad():
+        while done < len(ids):
+            first = max(0, done - window // 2) if done > 1 else 0
+            piece = torch.tensor([ids[first : first + window]], device=loaded.device)
+            losses = _token_losses(loaded.model, piece)
+            total += float(losses[done - first - 1 :].sum())
+            done = first + piece.shape[1]
+    return total
+
+
+def _token_losses(model: Any, ids: Any) -> Any:
+    """Nats of tokens 1.. of a [1, T] row: shape [T-1]."""
+    import torch
+
+    logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, :-1].float()
+    return torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none")
+
+
+def response_nll(loaded: seam.Loaded, prompt: str, response: str, limit: int) -> tuple[float, int]:
+    """Nats and tokens of the response (its EOS included) given the prompt; past `limit` tokens the prompt loses its start."""
+    import torch
+
+    tokenizer = loaded.tokenizer
+    answer = tokenizer(response, add_special_tokens=False)["input_ids"][: limit // 2]
+    before = tokenizer(prompt, add_special_tokens=False)["input_ids"][-(limit - len(answer)) :]
+    with torch.no_grad():
+        losses = _token_losses(loaded.model, torch.tensor([before + answer], device=loaded.device))
+    return float(losses[len(before) - 1 :].sum()), len(answer)
+
+
+def answer_all(
+    loaded: seam.Loaded,
+    prompts: list[str],
+    max_new_tokens: int,
+    batch_size: int,
+    on_done: Callable[[int], None] = lambda done: None,
+) -> list[Answer]:
+    """Greedy answers in the order of the prompts; batches hold prompts of like length so that little is padding."""
+    seam.ready_to_answer(loaded)
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    answers: dict[int, Answer] = {}
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        answers.update(zip(batch, _answer_batch(loaded, [prompts[i] for i in batch], max_new_tokens), strict=True))
+        on_done(len(answers))
+    return [answers[i] for i in range(len(prompts))]
+
+
+def _answer_batch(loaded: seam.Loaded, prompts: list[str], max_new_tokens: int) -> list[Answer]:
+    import torch
+
+    tokenizer = loaded.tokenizer
+    batch = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False).to(loaded.device)
+    batch.pop("token_type_ids", None)
+    with torch.no_grad():
+        out = loaded.model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+    ends = _ends(loaded)
+    return [_cut(tokenizer, row[batch["input_ids"].shape[1] :].tolist(), ends) for row in out]
+
+
+def _ends(loaded: seam.Loaded) -> set[int]:
+    configured = loaded.model.generation_config.eos_token_id
+    listed = configured if isinstance(configured, list) else [configured]
+    return {loaded.tokenizer.eos_token_id, *(i for i in listed if i is not None)}
+
+
+def _cut(tokenizer: Any, ids: list[int], ends: set[int]) -> Answer:
+    stop = next((n for n, i in enumerate(ids) if i in ends), None)
+    kept = ids if stop is None else ids[:stop]
+    return Answer(tokenizer.decode(kept, skip_special_tokens=True).strip(), stop is not None, len(kept))

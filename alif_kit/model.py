@@ -1,0 +1,120 @@
+"""First floor: the seam to Unsloth. Load a base, attach or continue an adapter, hand out the trainer. Nothing else imports it.
+
+In: the names and numbers of the configuration. Out: a model, its tokenizer, and files of safetensors only.
+`trust_remote_code` stays False everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alif_kit.config import Base, Config
+from alif_kit.errors import UserError
+
+VOCAB_MODULES = ("embed_tokens", "lm_head")
+
+
+@dataclass
+class Loaded:
+    """A model with its tokenizer and the device it stands on."""
+
+    model: Any
+    tokenizer: Any
+    device: str
+
+
+def prepare() -> Any:
+    """Import Unsloth, which patches transformers and trl: it must come before either of them is used."""
+    os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import unsloth
+
+    return unsloth
+
+
+def load(base: Base, path: str | Path, adapter: Path | None = None) -> Loaded:
+    """The base in 4 bit (or 16), with the saved adapter on it if one is given, ready to answer.
+
+    Raises UserError when the base cannot be read.
+    """
+    import torch
+
+    unsloth = prepare()
+    if adapter is not None and not (adapter / "adapter_config.json").is_file():
+        raise UserError(f"{adapter} holds no adapter_config.json; expected the adapter folder of a finished stage")
+    try:
+        model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
+            str(path),
+            max_seq_length=base.max_seq_length,
+            load_in_4bit=base.load_in_4bit,
+            dtype=None if torch.cuda.is_available() else torch.float32,
+            trust_remote_code=False,
+        )
+    except OSError as error:
+        raise UserError(f"base.model {path} cannot be loaded: {str(error).splitlines()[0]}") from None
+    if adapter is not None:
+        model = _with_adapter(model, adapter)
+    return Loaded(model, tokenizer, str(next(model.parameters()).device))
+
+
+def _with_adapter(model: Any, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
+
+
+def attach(loaded: Loaded, config: Config) -> None:
+    """Put a fresh adapter of the configured shape on the base."""
+    unsloth = prepare()
+    lora = config.lora
+    modules = [*lora.target_modules, *(VOCAB_MODULES if lora.train_vocab == "full" else ())]
+    loaded.model = unsloth.FastLanguageModel.get_peft_model(
+        loaded.model,
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        use_rslora=lora.rslora,
+        target_modules=modules,
+        use_gradient_checkpointing="unsloth" if loaded.device.startswith("cuda") else False,
+        random_state=config.seed,
+    )
+
+
+def continue_adapter(loaded: Loaded, config: Config, adapter: Path) -> None:
+    """Attach an adapter of the configured shape and fill it with the weights another stage saved."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    attach(loaded, config)
+    state = load_file(str(adapter / "adapter_model.safetensors"))
+    outcome = set_peft_model_state_dict(loaded.model, state)
+    if outcome.unexpected_keys:
+        raise UserError(f"{adapter} has weights this adapter lacks ({outcome.unexpected_keys[0]}); expected the same lora settings")
+
+
+def save_adapter(loaded: Loaded, folder: Path) -> None:
+    """Write adapter and tokenizer as safetensors."""
+    loaded.model.save_pretrained(str(folder), safe_serialization=True)
+    loaded.tokenizer.save_pretrained(str(folder))
+
+
+def trainer_classes() -> tuple[Any, Any]:
+    """UnslothTrainer and UnslothTrainingArguments (trl's SFT pair, with a learning rate of its own for the embeddings)."""
+    unsloth = prepare()
+    return unsloth.UnslothTrainer, unsloth.UnslothTrainingArguments
+
+
+def mask_prompts(trainer: Any, user_marker: str, answer_marker: str) -> Any:
+    """Unsloth's `train_on_responses_only`: labels outside the answers become -100."""
+    from unsloth.chat_templates import train_on_responses_only
+
+    return train_on_responses_only(trainer, instruction_part=user_marker, response_part=answer_marker)
+
+
+def ready_to_answer(loaded: Loaded) -> None:
+    """Switch to inference mode, pads on the left."""
+    prepare().FastLanguageModel.for_inference(loaded.model)
+    loaded.tokenizer.padding_side = "left"

@@ -1,0 +1,44 @@
+"""Second floor: the stages in order, for the command line and the notebooks. Each is skipped when its files are finished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alif_kit import platform, report
+from alif_kit.progress import bar
+from alif_kit.run_folder import Run
+
+
+def walk(run: Run) -> Path:
+    """Generate, pretrain, fine-tune, evaluate, report; returns the report's path. Killed and called again, it goes on."""
+    from alif_kit.training import trainer
+
+    make_data(run)
+    trainer.pretrain(run)
+    trainer.finetune(run)
+    evaluate(run)
+    return report.build(run)
+
+
+def make_data(run: Run) -> dict[str, Any]:
+    """Generate until every category has its target, then split; returns counts by side and category."""
+    from alif_kit.synth import generate, split
+
+    if not run.done("generate"):
+        teacher = run.config.teacher
+        key = platform.secret(teacher.key_name) if teacher.key_name else ""
+        total = sum(run.config.synth.targets.values())
+        with bar("generate", total) as update:
+            generate.generate(run, key, on_progress=lambda fold: update(len(fold.pool), f"{fold.folded} requests"))
+    return split.finish(run)
+
+
+def evaluate(run: Run) -> dict[str, Any]:
+    """Measure base, pretrained and fine-tuned model."""
+    from alif_kit.evaluation import suites
+    from alif_kit.training import tiny_base
+
+    if run.done("evaluate"):
+        return suites.evaluate(run, "")
+    return suites.evaluate(run, tiny_base.resolve(run.config.base.model, run.config.language, run.config.seed))

