@@ -107,6 +107,17 @@ def trainer_classes() -> tuple[Any, Any]:
     return unsloth.UnslothTrainer, unsloth.UnslothTrainingArguments
 
 
+def train_in_float32(model: Any) -> None:
+    """Keep the trained weights in float32. On a 4-bit base trl casts them to bfloat16, whose eight bits lose small updates, and
+    peft casts them back when a checkpoint is loaded, so a resumed run would go another way than an uninterrupted one.
+    """
+    import torch
+
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32)
+
+
 def mask_prompts(trainer: Any, user_marker: str, answer_marker: str) -> Any:
     """Unsloth's `train_on_responses_only`: labels outside the answers become -100."""
     from unsloth.chat_templates import train_on_responses_only

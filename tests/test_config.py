@@ -26,7 +26,11 @@ def test_the_papers_counts_and_their_smaller_copies():
 def test_the_papers_recipe_stands_in_its_preset():
     paper = config.load("paper")
     assert (paper.lora.rank, paper.lora.alpha, paper.lora.train_vocab) == (128, 32, "full")
-    assert (paper.pretrain.learning_rate, paper.finetune.learning_rate, paper.pretrain.embedding_learning_rate) == (2e-5, 5e-5, 1e-5)
+    assert (paper.pretrain.learning_rate, paper.finetune.learning_rate, paper.pretrain.embedding_learning_rate) == (
+        2e-5,
+        5e-5,
+        1e-5,
+    )
     assert paper.pretrain.batch_size * paper.pretrain.gradient_accumulation == 64
     assert (paper.finetune.epochs, paper.base.chat_format, paper.base.max_seq_length) == (2, "alpaca", 2048)
 

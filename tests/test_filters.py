@@ -22,7 +22,11 @@ GOOD = {
         "دوست امتحان میں نقل کرنے کو کہتا ہے، کیا کروں؟",
         "نقل میں ساتھ دینا درست نہیں، اس سے دونوں کا نقصان ہے۔ دوست کو نرمی سے بتائیں کہ آپ مل کر تیاری کر سکتے ہیں، اور استاد سے مشکل سبق دوبارہ سمجھ لیں۔",
     ),
-    "qa": SeedTask("qa", "چاند کی اپنی روشنی کیوں نہیں ہوتی؟", "چاند سورج کی روشنی منعکس کرتا ہے، اس کے اندر روشنی پیدا کرنے والا کوئی عمل نہیں ہوتا۔"),
+    "qa": SeedTask(
+        "qa",
+        "چاند کی اپنی روشنی کیوں نہیں ہوتی؟",
+        "چاند سورج کی روشنی منعکس کرتا ہے، اس کے اندر روشنی پیدا کرنے والا کوئی عمل نہیں ہوتا۔",
+    ),
     "translation": SeedTask(
         "translation",
         "اس جملے کا اردو میں ترجمہ کریں۔",
@@ -68,7 +72,11 @@ CASES = [
     ("bad_labels", "classification", {"labels": ("کھیل", "کھیل")}),
     ("bad_labels", "sentiment", {"labels": ("مثبت", "منفی")}),
     ("no_payload", "translation", {"input": ""}),
-    ("same_language", "translation", {"input": "ہسپتال کا راستہ بند ہے۔", "meta": {"asked_in": "ur", "source": "ur", "target": "ur"}}),
+    (
+        "same_language",
+        "translation",
+        {"input": "ہسپتال کا راستہ بند ہے۔", "meta": {"asked_in": "ur", "source": "ur", "target": "ur"}},
+    ),
     ("wrong_language", "qa", {"output": "The moon reflects the light of the sun and has none of its own."}),
     ("wrong_language", "qa", {"output": "ماه نور خود را از خورشید می‌گیرد و این نور را به زمین باز می‌تاباند و از خود نوری ندارد."}),
     ("wrong_language", "translation", {"output": "الطريق إلى المستشفى مغلق اليوم بسبب الأعمال في وسط المدينة"}),
@@ -91,7 +99,11 @@ def test_each_fault_has_its_reason(reason, category, changes):
 
 @pytest.mark.parametrize(
     "text",
-    ["دادی کی ایک پرانی تصویر دیکھ لی ہے، اس پر کہانی سنانے کا طریقہ بتائیں۔", "بیٹی کو اسکول بھیجنا کیوں ضروری ہے؟", "“انصاف” کا مطلب کیا ہے؟"],
+    [
+        "دادی کی ایک پرانی تصویر دیکھ لی ہے، اس پر کہانی سنانے کا طریقہ بتائیں۔",
+        "بیٹی کو اسکول بھیجنا کیوں ضروری ہے؟",
+        "“انصاف” کا مطلب کیا ہے؟",
+    ],
 )
 def test_ordinary_words_are_not_banned(text):
     assert filters.first_reason(changed("qa", instruction=text)) == ""

@@ -20,7 +20,13 @@ def test_ids_come_from_content_alone():
 
 def test_an_example_goes_through_a_file_unchanged(tmp_path):
     example = Example(
-        "sentiment", "جذبہ بتائیں۔", "مثبت", "بہت اچھا دن تھا۔", ("مثبت", "منفی"), {}, Provenance("t", 3, 1, "h", ("a",), ("b",), {"f": 0.5})
+        "sentiment",
+        "جذبہ بتائیں۔",
+        "مثبت",
+        "بہت اچھا دن تھا۔",
+        ("مثبت", "منفی"),
+        {},
+        Provenance("t", 3, 1, "h", ("a",), ("b",), {"f": 0.5}),
     )
     write_jsonl(tmp_path / "x.jsonl", [example])
     assert list(read_jsonl(tmp_path / "x.jsonl", Example)) == [example]

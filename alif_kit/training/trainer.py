@@ -94,9 +94,11 @@ def _train(
 def _trainer(config: Config, opt: Optimisation, loaded: seam.Loaded, rows: list[list[int]], folder: Path) -> Any:
     import torch
     from datasets import Dataset
+    from transformers import PrinterCallback
 
     trainer_class, arguments_class = seam.trainer_classes()
     on_gpu = torch.cuda.is_available()
+    bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
     arguments = arguments_class(
         output_dir=str(folder),
         num_train_epochs=opt.epochs,
@@ -109,8 +111,8 @@ def _trainer(config: Config, opt: Optimisation, loaded: seam.Loaded, rows: list[
         per_device_train_batch_size=opt.batch_size,
         gradient_accumulation_steps=opt.gradient_accumulation,
         optim=opt.optimiser,
-        fp16=on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False),
-        bf16=on_gpu and torch.cuda.is_bf16_supported(including_emulation=False),
+        fp16=on_gpu and not bf16,
+        bf16=bf16,
         logging_steps=1,
         save_steps=opt.save_steps,
         save_total_limit=2,
@@ -122,7 +124,10 @@ def _trainer(config: Config, opt: Optimisation, loaded: seam.Loaded, rows: list[
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     data = Dataset.from_dict({"input_ids": rows, "labels": rows})
-    return trainer_class(model=loaded.model, processing_class=loaded.tokenizer, train_dataset=data, args=arguments)
+    trainer = trainer_class(model=loaded.model, processing_class=loaded.tokenizer, train_dataset=data, args=arguments)
+    seam.train_in_float32(loaded.model)
+    trainer.remove_callback(PrinterCallback)  # the progress bar says it better
+    return trainer
 
 
 def _callback(folder: Path, update: Update) -> Any:

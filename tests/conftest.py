@@ -1,0 +1,75 @@
+"""Shared by the tests: a scripted endpoint, and one small finished run."""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+
+def completion(text="ٹھیک ہے", finish="stop", prompt_tokens=10, completion_tokens=5):
+    """The body of a chat completion."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+    usage = {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+    }
+    return {"id": "x", "object": "chat.completion", "created": 0, "model": "scripted", "choices": [choice], "usage": usage}
+
+
+class Endpoint:
+    """A loopback server of the chat protocol that gives queued answers, then plain ones.
+
+    A queued answer is a status, or (status, headers, body); body is text or a JSON value; `None` closes the connection.
+    """
+
+    def __init__(self):
+        self.queue, self.requests, self.latency = [], [], 0.0
+        self.active = self.most_active = 0
+        self._lock = threading.Lock()
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with endpoint._lock:
+                    endpoint.requests.append({"body": body, "headers": dict(self.headers), "time": time.monotonic()})
+                    endpoint.active += 1
+                    endpoint.most_active = max(endpoint.most_active, endpoint.active)
+                    answer = endpoint.queue.pop(0) if endpoint.queue else (200, {}, completion())
+                time.sleep(endpoint.latency)
+                with endpoint._lock:
+                    endpoint.active -= 1
+                self.answer(answer)
+
+            def answer(self, answer):
+                if answer is None:
+                    self.close_connection = True
+                    return
+                status, headers, body = answer if isinstance(answer, tuple) else (answer, {}, {"error": {"message": "scripted"}})
+                data = (body if isinstance(body, str) else json.dumps(body)).encode()
+                self.send_response(status)
+                for name, value in {"Content-Type": "application/json", **headers, "Content-Length": str(len(data))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.base_url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def endpoint():
+    server = Endpoint()
+    yield server
+    server.close()
