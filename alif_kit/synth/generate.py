@@ -22,6 +22,7 @@ from alif_kit import pack
 from alif_kit.client import ChatClient, Reply, run_async
 from alif_kit.config import Config
 from alif_kit.errors import StoppedError
+from alif_kit.limits import price_of
 from alif_kit.records import AppendOnly, Example, Provenance, read_jsonl, stable_id, write_json, write_jsonl
 from alif_kit.run_folder import Run
 from alif_kit.synth import filters
@@ -240,15 +241,15 @@ def write_derived(run: Run, fold: Fold) -> dict[str, Any]:
 
 
 def _spent(config: Config, fold: Fold) -> float:
-    t = config.teacher
-    return round((fold.tokens_in * t.usd_per_million_input + fold.tokens_out * t.usd_per_million_output) / 1e6, 6)
+    return round(price_of(config.teacher).of(fold.tokens_in, fold.tokens_out), 6)
 
 
 async def _generate(run: Run, fold: Fold, key: str, url: str, on_progress: Progress | None) -> None:
     answered = read_journal(run)
-    spent = sum(_price(run.config, row) for row in answered.values())
+    price = price_of(run.config.teacher)
+    spent = sum(price.of(row["prompt_tokens"], row["completion_tokens"]) for row in answered.values())
     planner, waiting = Planner(run.config), {}
-    async with ChatClient(run.config.teacher, key, base_url=url, spent=spent) as client:
+    async with ChatClient(run.config.teacher, key, base_url=url, spent=spent, requests=len(answered)) as client:
         with AppendOnly(run.file("synth", "journal.jsonl")) as journal:
             try:
                 while True:
@@ -263,12 +264,8 @@ async def _generate(run: Run, fold: Fold, key: str, url: str, on_progress: Progr
                     if on_progress:
                         on_progress(fold)
             finally:
+                client.stop()
                 await _finish(waiting)
-
-
-def _price(config: Config, row: dict[str, Any]) -> float:
-    t = config.teacher
-    return (row["prompt_tokens"] * t.usd_per_million_input + row["completion_tokens"] * t.usd_per_million_output) / 1e6
 
 
 def _known(row: dict[str, Any]) -> Awaitable[dict[str, Any]]:
