@@ -59,7 +59,7 @@ def _content(run: Run) -> dict[str, Any]:
         "headline": headline(results, run.config.language) if results else "",
         "samples": sample_examples(run, 10),
         "answers": sample_answers(run, 7),
-        "ledger": run.ledger(),
+        "ledger": stages(run),
         "totals": totals(run),
     }
 
@@ -96,9 +96,18 @@ def headline(results: dict[str, Any], language: str) -> str:
     )
 
 
+def stages(run: Run) -> list[dict[str, Any]]:
+    """One ledger line per stage: its last one, which counts all its work, with the seconds of all its sessions."""
+    lines: dict[str, dict[str, Any]] = {}
+    for line in run.ledger():
+        before = lines.get(line["stage"], {"seconds": 0.0})["seconds"]
+        lines[line["stage"]] = {**line, "seconds": before + line["seconds"]}
+    return list(lines.values())
+
+
 def totals(run: Run) -> dict[str, Any]:
     """Sums over the ledger, and the budget beside them."""
-    lines = run.ledger()
+    lines = stages(run)
     return {
         "seconds": sum(line["seconds"] for line in lines),
         "tokens_in": sum(line["tokens_in"] for line in lines),

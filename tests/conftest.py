@@ -73,3 +73,26 @@ def endpoint():
     server = Endpoint()
     yield server
     server.close()
+
+
+SMALL = {
+    "synth.targets": {"generation": 4, "reasoning": 6, "ethics": 5, "qa": 5, "translation": 6, "classification": 4, "sentiment": 4},
+    "synth.held_out_share": 0.3,
+    "pretrain.max_steps": 16,
+    "pretrain.save_steps": 4,
+    "finetune.max_steps": 8,
+    "finetune.save_steps": 4,
+    "evaluation.max_new_tokens": 12,
+    "evaluation.max_examples": 7,
+}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The whole pipeline once, in small: the real teacher over a socket, the real trainers, the real evaluation."""
+    from alif_kit import config, pipeline
+    from alif_kit.run_folder import Run
+
+    run = Run.open(tmp_path_factory.mktemp("finished") / "small", config.load("smoke", SMALL))
+    pipeline.walk(run)
+    return run

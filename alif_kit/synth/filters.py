@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from alif_kit import pack
-from alif_kit.records import SeedTask
+from alif_kit.records import CATEGORIES, SeedTask
 from alif_kit.synth.parse import TAGS, final_answer
 from alif_kit.text import comparison_tokens, identify_language, urdu_purity
 
@@ -57,7 +57,7 @@ def length(task: SeedTask) -> str:
 
 def prompt_leak(task: SeedTask) -> str:
     """`prompt_leak`: the answer format or the request's own lines inside a task."""
-    leaks = (*TAGS.values(), "===", "تعداد:", "قسم:", '"instruction"')
+    leaks = (*TAGS.values(), "===", '"instruction"', *(f"({category})" for category in CATEGORIES))
     return "prompt_leak" if any(mark in text for text in _texts(task) for mark in leaks) else ""
 
 
@@ -189,6 +189,7 @@ def _spaced(phrases: Any) -> tuple[str, ...]:
 
 FILTERS: tuple[Filter, ...] = (
     prompt_leak,
+    contact_data,
     length,
     label,
     translation_sides,
@@ -198,6 +199,5 @@ FILTERS: tuple[Filter, ...] = (
     copies_input,
     refusal,
     asks_for_media,
-    contact_data,
     repetition,
 )

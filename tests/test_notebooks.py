@@ -1,0 +1,58 @@
+"""Notebooks: the pair agrees, they define nothing, and they run."""
+
+import ast
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+SOURCES = sorted(FOLDER.glob("*.py"))
+
+
+def cells(path, kind):
+    return [cell for cell in jupytext.read(path).cells if cell.cell_type == kind]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+def test_the_pair_is_in_step(source):
+    text, twin = jupytext.read(source), nbformat.read(source.with_suffix(".ipynb"), 4)
+    assert [(c.cell_type, c.source, c.metadata) for c in text.cells] == [(c.cell_type, c.source, c.metadata) for c in twin.cells]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+def test_the_twin_is_clean_and_made_for_a_t4(source):
+    twin = nbformat.read(source.with_suffix(".ipynb"), 4)
+    assert all(not c.outputs and c.execution_count is None for c in twin.cells if c.cell_type == "code")
+    assert len({c.id for c in twin.cells}) == len(twin.cells)
+    assert twin.metadata["accelerator"] == "GPU" and twin.metadata["colab"]["gpuType"] == "T4"
+    assert twin.metadata["kaggle"]["accelerator"] == "nvidiaTeslaT4"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+def test_cells_are_short_and_define_nothing(source):
+    for cell in cells(source, "code"):
+        tree = ast.parse(cell.source)
+        assert not [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
+        assert len(cell.source.splitlines()) <= 15
+    assert max(len(line) for cell in jupytext.read(source).cells for line in cell.source.splitlines()) <= 88
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+def test_the_parameters_cell_is_tagged(source):
+    tagged = [c for c in cells(source, "code") if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+
+
+@pytest.mark.slow
+def test_the_quickstart_runs_from_top_to_bottom(tmp_path):
+    import papermill
+    from conftest import SMALL
+
+    changes = {**SMALL, "pretrain.max_steps": 30, "finetune.max_steps": 20}
+    parameters = {"RUN_DIR": str(tmp_path / "run"), "OVERRIDES": changes}
+    papermill.execute_notebook(
+        FOLDER / "00_quickstart.ipynb", tmp_path / "out.ipynb", parameters=parameters, cwd=tmp_path, progress_bar=False
+    )
+    assert (tmp_path / "run/report.html").is_file()
