@@ -33,6 +33,13 @@ _ADVICE = {
 }
 
 
+_PROBE_SCHEMA = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}
+_PROBES = {
+    "json_schema": {"type": "json_schema", "json_schema": {"name": "probe", "strict": True, "schema": _PROBE_SCHEMA}},
+    "json_object": {"type": "json_object"},
+}
+
+
 @dataclass(frozen=True)
 class Reply:
     """One answer of the teacher. Tokens are the endpoint's own count; seconds include retries."""
@@ -100,6 +107,27 @@ class ChatClient:
     def _check(self) -> None:
         if self._stopped:
             raise self._stopped
+
+    async def probe_format(self) -> str:
+        """The best structured output this endpoint has: `json_schema`, `json_object` or `text`. Costs one or two tiny requests.
+
+        Some servers answer an unknown format with 400, some with 500, some with plain text: only JSON that comes back counts.
+        """
+        messages = [{"role": "user", "content": 'Answer with this JSON object and nothing else: {"ok": true}'}]
+        for mode, response_format in _PROBES.items():
+            for _ in range(self.teacher.max_attempts):
+                try:
+                    reply = await self._once(messages, {"response_format": response_format, "max_tokens": 64}, time.monotonic())
+                    if isinstance(json.loads(reply.text), dict):
+                        return mode
+                    break
+                except Exception as error:
+                    if _status(error) in (401, 403, 404):
+                        self._wait_before_retry(error, 0, 0)
+                    if _status(error) != 429:
+                        break
+                    await asyncio.sleep(self._wait_before_retry(error, 0, 1))
+        return "text"
 
     async def _with_retries(self, messages: list[dict[str, str]], options: dict[str, Any], prompt_tokens: int) -> Reply:
         started, attempt, throttled = time.monotonic(), 0, 0

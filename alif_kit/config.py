@@ -78,6 +78,8 @@ class Teacher:
     """Sampling temperature [Alif]."""
     max_tokens: int = 8192
     """Longest answer asked for, in tokens."""
+    output_format: str = "auto"
+    """How tasks are asked for: `json_schema`, `json_object` or `text`; `auto` asks the endpoint once what it has."""
     concurrency: int = 0
     """Requests in flight at once, 0 for as many as limits and window allow; changes speed, never the data set."""
     requests_per_minute: int = 0
@@ -227,6 +229,7 @@ def _smoke() -> Config:
             base_url="demo",
             model="alif-demo-teacher",
             key_name="",
+            output_format="text",
             max_usd=0.0,
         ),
         synth=Synth(targets=targets_of(300), tasks_per_call=10, window=4, held_out_share=0.15),
@@ -365,6 +368,7 @@ def _check(config: Config) -> None:
 _CHOICES = {
     "base.chat_format": ("native", "alpaca"),
     "lora.train_vocab": ("none", "full"),
+    "teacher.output_format": ("auto", "json_schema", "json_object", "text"),
     "corpus.source": ("pack",),
 }
 

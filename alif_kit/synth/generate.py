@@ -24,10 +24,10 @@ from alif_kit.config import Config
 from alif_kit.errors import StoppedError
 from alif_kit.limits import price_of
 from alif_kit.records import AppendOnly, Example, Provenance, read_jsonl, stable_id, write_json, write_jsonl
-from alif_kit.run_folder import Run
+from alif_kit.run_folder import Run, latest_json
 from alif_kit.synth import filters
 from alif_kit.synth.novelty import NoveltyGate
-from alif_kit.synth.parse import Parsed, parse, render
+from alif_kit.synth.parse import Parsed, parse, render, schema
 
 STALL_REQUESTS = 6
 STALL_YIELD = 0.05
@@ -46,6 +46,14 @@ class Request:
     messages: list[dict[str, str]]
     seeds_shown: tuple[str, ...]
     machine_shown: tuple[str, ...]
+    output_format: str = "text"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the request asks of a server that has structured output."""
+        if self.output_format == "json_schema":
+            return {"response_format": schema(self.category)}
+        return {"response_format": {"type": "json_object"}} if self.output_format == "json_object" else {}
 
     @property
     def prompt_hash(self) -> str:
@@ -143,8 +151,8 @@ class Fold:
 class Planner:
     """Decides, from what is folded in and what is in flight, which category the next request asks for."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, output_format: str = "text") -> None:
+        self.config, self.output_format = config, output_format
         self.in_flight: list[Request] = []
         self.issued = 0
 
@@ -156,7 +164,7 @@ class Planner:
         category = max(missing, key=missing.get, default=None)
         if category is None or missing[category] <= 0:
             return None
-        request = compose(self.config, self.issued, category, fold.pool)
+        request = compose(self.config, self.issued, category, fold.pool, self.output_format)
         self.in_flight.append(request)
         self.issued += 1
         return request
@@ -166,7 +174,7 @@ class Planner:
         return self.config.synth.targets[category] - fold.accepted[category] - coming
 
 
-def compose(config: Config, number: int, category: str, pool: list[Example]) -> Request:
+def compose(config: Config, number: int, category: str, pool: list[Example], output_format: str = "text") -> Request:
     """Request `number`: 4 seeds and, once there are any, 2 machine examples, chosen by the run's seed and the number."""
     draw = random.Random(f"{config.seed}-{number}-{category}")
     synth = config.synth
@@ -183,11 +191,12 @@ def compose(config: Config, number: int, category: str, pool: list[Example]) -> 
         topics=_sample(draw, lists["topics"], 5),
         registers=_sample(draw, lists["registers"], 2),
         regions=_sample(draw, lists["regions"], 2),
-        output_format="text",
+        output_format="text" if output_format == "text" else "json",
     )
     system = pack.prompt(config.language, "system")
     messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
-    return Request(number, category, synth.tasks_per_call, messages, tuple(s.id for s in seeds), tuple(m.id for m in machine))
+    shown = tuple(s.id for s in seeds), tuple(m.id for m in machine)
+    return Request(number, category, synth.tasks_per_call, messages, *shown, output_format)
 
 
 def _sample(draw: random.Random, items: Any, count: int) -> list[Any]:
@@ -248,8 +257,8 @@ async def _generate(run: Run, fold: Fold, key: str, url: str, on_progress: Progr
     answered = read_journal(run)
     price = price_of(run.config.teacher)
     spent = sum(price.of(row["prompt_tokens"], row["completion_tokens"]) for row in answered.values())
-    planner, waiting = Planner(run.config), {}
     async with ChatClient(run.config.teacher, key, base_url=url, spent=spent, requests=len(answered)) as client:
+        planner, waiting = Planner(run.config, await _output_format(run, client)), {}
         with AppendOnly(run.file("synth", "journal.jsonl")) as journal:
             try:
                 while True:
@@ -268,6 +277,16 @@ async def _generate(run: Run, fold: Fold, key: str, url: str, on_progress: Progr
                 await _finish(waiting)
 
 
+async def _output_format(run: Run, client: ChatClient) -> str:
+    """The configured format, or the one found when the run first met its teacher."""
+    if run.config.teacher.output_format != "auto":
+        return run.config.teacher.output_format
+    path = run.file("synth", "endpoint.json")
+    if not path.is_file():
+        write_json(path, {"output_format": await client.probe_format()})
+    return latest_json(path)["output_format"]
+
+
 def _known(row: dict[str, Any]) -> Awaitable[dict[str, Any]]:
     answer = asyncio.get_running_loop().create_future()
     answer.set_result(row)
@@ -281,7 +300,7 @@ async def _finish(waiting: dict[int, Awaitable[Any]]) -> None:
 
 async def _ask(client: ChatClient, journal: AppendOnly, request: Request) -> dict[str, Any]:
     """Ask, journal, then return the row: a kill after the answer arrived costs nothing."""
-    reply: Reply = await client.chat(request.messages)
+    reply: Reply = await client.chat(request.messages, **request.options)
     row = {
         "request": request.number,
         "category": request.category,

@@ -1,0 +1,59 @@
+"""synth: how varied the accepted tasks of each category are.
+
+In: the pool. Out: per category, measures that do not depend on how many tasks there are, so that categories and runs compare:
+moving-average type-token ratio (Covington and McFall 2010), distinct-2 over a fixed number of bigrams (after Li et al. 2016),
+and the mean ROUGE-L F1 to the nearest task kept before, which is what novelty judged by.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from alif_kit.records import CATEGORIES, Example
+from alif_kit.text import comparison_tokens
+
+WINDOW = 50
+BIGRAMS = 1000
+
+
+def measure(pool: Sequence[Example], seed: int) -> dict[str, dict[str, Any]]:
+    """`{"qa": {"tasks": 47, "mattr_50": 0.81, "distinct_2": 0.93, "nearest_rouge_l": 0.31}, ...}`."""
+    return {category: _category([e for e in pool if e.category == category], seed) for category in CATEGORIES}
+
+
+def _category(examples: list[Example], seed: int) -> dict[str, Any]:
+    texts = [comparison_tokens(f"{e.instruction} {e.input} {e.output}") for e in examples]
+    random.Random(seed).shuffle(texts)
+    nearest = [e.provenance.scores["nearest_rouge_l"] for e in examples if e.provenance and e.provenance.scores]
+    return {
+        "tasks": len(examples),
+        "mattr_50": type_token_ratio([t for text in texts for t in text]),
+        "distinct_2": distinct_bigrams(texts),
+        "nearest_rouge_l": round(sum(nearest) / len(nearest), 3) if nearest else None,
+    }
+
+
+def type_token_ratio(tokens: list[str], window: int = WINDOW) -> float | None:
+    """Mean share of different tokens in windows of `window` tokens; None for a shorter text."""
+    if len(tokens) < window:
+        return None
+    counts: dict[str, int] = {}
+    total = 0
+    for i, token in enumerate(tokens):
+        counts[token] = counts.get(token, 0) + 1
+        if i >= window:
+            gone = tokens[i - window]
+            counts[gone] -= 1
+            if not counts[gone]:
+                del counts[gone]
+        if i >= window - 1:
+            total += len(counts)
+    return round(total / (len(tokens) - window + 1) / window, 3)
+
+
+def distinct_bigrams(texts: list[list[str]], sample: int = BIGRAMS) -> float | None:
+    """Share of different bigrams among the first `sample` of them; None when there are fewer."""
+    bigrams = [pair for text in texts for pair in zip(text, text[1:], strict=False)][:sample]
+    return round(len(set(bigrams)) / sample, 3) if len(bigrams) == sample else None

@@ -1,0 +1,112 @@
+"""synth: what a generation run will cost, before it starts and again from what has been seen.
+
+In: the configuration, the pack, and the journal if there is one. Out: expected requests, tokens, dollars and minutes, each with
+the assumption it rests on.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from alif_kit.config import Config
+from alif_kit.errors import UserError
+from alif_kit.limits import price_of, price_table
+from alif_kit.run_folder import Run, latest_json
+from alif_kit.synth import generate
+
+# Before anything is seen. A token of a current multilingual vocabulary holds about 2.5 characters of Urdu; a task of the seeds'
+# length is what a teacher writes; a request of 20 tasks takes a hosted model about a minute; 7 of 10 candidates pass.
+CHARACTERS_PER_TOKEN = 2.5
+SECONDS_PER_REQUEST = 60.0
+UNLIMITED_IN_FLIGHT = 64
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One estimate; `seen` is the number of answered requests it rests on (0: assumptions only)."""
+
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float
+    usd_batch: float
+    minutes: float
+    acceptance: float
+    seen: int
+    basis: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def estimate(config: Config, run: Run | None = None) -> Estimate:
+    """What is still to be asked for, and what it should cost."""
+    journal = generate.read_journal(run) if run else {}
+    accepted = _accepted(run) if journal else {}
+    seen = len(journal)
+    asked = sum(row["count"] for row in journal.values())
+    share = max(0.02, sum(accepted.values()) / asked) if asked else generate.FIRST_YIELD
+    per_call = config.synth.tasks_per_call
+    requests = sum(math.ceil(max(0, t - accepted.get(c, 0)) / (per_call * share)) for c, t in config.synth.targets.items())
+    prompt, completion, seconds = _means(config, journal)
+    prompt_tokens, completion_tokens = round(requests * prompt), round(requests * completion)
+    usd = price_of(config.teacher).of(prompt_tokens, completion_tokens)
+    minutes = _minutes(config, requests, prompt + completion, seconds)
+    basis = f"{seen} answered requests of this run" if seen else _assumptions()
+    batch = usd * price_table()["batch"]
+    return Estimate(
+        requests, prompt_tokens, completion_tokens, round(usd, 4), round(batch, 4), minutes, round(share, 3), seen, basis
+    )
+
+
+def _assumptions() -> str:
+    return (
+        f"assumed: {generate.FIRST_YIELD:.0%} of candidates accepted, {CHARACTERS_PER_TOKEN} characters of Urdu a token, tasks as "
+        f"long as the seeds, {SECONDS_PER_REQUEST:.0f} s a request"
+    )
+
+
+def _accepted(run: Run) -> dict[str, int]:
+    path = run.file("synth", "funnel.json")
+    if not path.is_file():
+        generate.rebuild(run)
+    return {c: counts.get("accepted", 0) for c, counts in latest_json(path)["categories"].items()}
+
+
+def _means(config: Config, journal: dict[int, dict[str, Any]]) -> tuple[float, float, float]:
+    """Prompt tokens, completion tokens and seconds of one request: seen, or assumed from a prompt composed for real."""
+    if journal:
+        rows = journal.values()
+        return tuple(sum(row[key] for row in rows) / len(rows) for key in ("prompt_tokens", "completion_tokens", "seconds"))
+    prompts, answers = [], []
+    for category in config.synth.targets:
+        request = generate.compose(config, 0, category, [])
+        prompts.append(sum(len(m["content"]) for m in request.messages))
+        seeds = generate.pack.seeds(config.language)[category]
+        answers.append(len(generate.render(seeds)) / len(seeds) * config.synth.tasks_per_call)
+    mean = [sum(values) / len(values) / CHARACTERS_PER_TOKEN for values in (prompts, answers)]
+    return mean[0], mean[1], SECONDS_PER_REQUEST
+
+
+def _minutes(config: Config, requests: int, tokens: float, seconds: float) -> float:
+    """The slowest of: latency over what may be in flight, requests a minute, tokens a minute."""
+    teacher = config.teacher
+    in_flight = min(teacher.concurrency or UNLIMITED_IN_FLIGHT, config.synth.window)
+    minutes = [requests * seconds / in_flight / 60]
+    if teacher.requests_per_minute:
+        minutes.append(requests / teacher.requests_per_minute)
+    if teacher.tokens_per_minute:
+        minutes.append(requests * tokens / teacher.tokens_per_minute)
+    return round(max(minutes), 2)
+
+
+def refuse_over_budget(config: Config, found: Estimate) -> None:
+    """Raises UserError when the run cannot end within its budget, saying what would."""
+    if found.usd > config.teacher.max_usd:
+        share = config.teacher.max_usd / found.usd
+        raise UserError(
+            f"this run would cost about ${found.usd:.2f}, teacher.max_usd is {config.teacher.max_usd:.2f}; raise it, or ask for "
+            f"{share:.0%} of the examples"
+        )

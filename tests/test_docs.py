@@ -1,0 +1,50 @@
+"""Documentation: every command is in the README, every link and path in it exists, pins agree."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from test_cli import commands
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_every_command_is_documented():
+    names = set(commands()) - {"teacher", "synth"}
+    names |= {f"{group} {name}" for group in ("teacher", "synth") for name in commands(group)}
+    assert [name for name in sorted(names) if f"alif {name}" not in README] == []
+
+
+def test_every_command_the_readme_names_exists():
+    known = set(commands())
+    assert {name for name in re.findall(r"`alif ([a-z]+)", README)} <= known
+
+
+def test_relative_links_resolve():
+    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md"):
+        links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", page.read_text("utf-8"))
+        assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_unsloth_pins_in_the_readme_are_the_pins():
+    pins = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["unsloth"]
+    assert f"pip install --no-deps {' '.join(pins)}" in README
+
+
+def test_make_targets_the_readme_names_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in re.findall(r"`?make ([a-z-]+)", README))
+
+
+def test_nothing_names_this_machine_or_a_secret():
+    for path in ROOT.rglob("*"):
+        parts = path.relative_to(ROOT).parts
+        if (
+            path.is_file()
+            and path.suffix in {".py", ".md", ".toml", ".txt", ".ipynb", ".json"}
+            and not parts[0].startswith((".", "runs"))
+        ):
+            text = path.read_text("utf-8", errors="ignore")
+            assert not re.search(r"(?<![\w.])/(?:work|root)/\w", text), path
+            assert not re.search(r"sk-[A-Za-z0-9]{20,}|hf_[A-Za-z0-9]{20,}", text), path
