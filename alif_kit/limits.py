@@ -59,9 +59,9 @@ def price_of(teacher: Teacher) -> Price:
 class Budget:
     """Dollars, requests and minutes used, and promised to requests in flight; what could pass a limit is not sent."""
 
-    def __init__(self, teacher: Teacher, spent: float = 0.0, requests: int = 0) -> None:
-        self._teacher = teacher
-        self._price = price_of(teacher)
+    def __init__(self, teacher: Teacher, spent: float = 0.0, requests: int = 0, factor: float = 1.0) -> None:
+        price = price_of(teacher)
+        self._teacher, self._price = teacher, Price(price.input * factor, price.output * factor)
         self._started = time.monotonic()
         self.spent, self.reserved, self.requests = spent, 0.0, requests
 

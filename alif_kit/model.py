@@ -6,8 +6,12 @@ In: the names and numbers of the configuration. Out: a model, its tokenizer, and
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +30,24 @@ class Loaded:
     device: str
 
 
+@lru_cache
 def prepare() -> Any:
-    """Import Unsloth, which patches transformers and trl: it must come before either of them is used."""
+    """Import Unsloth, which patches transformers and trl: it must come before either of them is used.
+
+    The libraries' own progress bars and notices are turned down: the kit shows its own.
+    """
     os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import unsloth
 
+    # isort: split
+    import datasets
+    from transformers.utils import logging as transformers_logging
+
+    datasets.disable_progress_bars()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     return unsloth
 
 
@@ -45,14 +61,17 @@ def load(base: Base, path: str | Path, adapter: Path | None = None) -> Loaded:
     unsloth = prepare()
     if adapter is not None and not (adapter / "adapter_config.json").is_file():
         raise UserError(f"{adapter} holds no adapter_config.json; expected the adapter folder of a finished stage")
+    on_gpu = torch.cuda.is_available()
+    quiet = contextlib.nullcontext() if on_gpu else contextlib.redirect_stdout(io.StringIO())
     try:
-        model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
-            str(path),
-            max_seq_length=base.max_seq_length,
-            load_in_4bit=base.load_in_4bit,
-            dtype=None if torch.cuda.is_available() else torch.float32,
-            trust_remote_code=False,
-        )
+        with quiet:
+            model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
+                str(path),
+                max_seq_length=base.max_seq_length,
+                load_in_4bit=base.load_in_4bit,
+                dtype=None if on_gpu else torch.float32,
+                trust_remote_code=False,
+            )
     except OSError as error:
         raise UserError(f"base.model {path} cannot be loaded: {str(error).splitlines()[0]}") from None
     if adapter is not None:

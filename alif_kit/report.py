@@ -16,6 +16,7 @@ from typing import Any
 from alif_kit import __version__, pack
 from alif_kit.records import Example, read_jsonl, write_atomic
 from alif_kit.run_folder import Run, latest_json
+from alif_kit.text import urdu_purity
 
 INK, ACCENT, SECOND, FAINT = "#1f2933", "#0f766e", "#b45309", "#cbd5e1"
 STAGE_NAMES = {"base": "base", "pretrain": "after pretraining", "finetune": "after fine-tuning"}
@@ -37,6 +38,7 @@ def build(run: Run) -> Path:
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.tests["in_script"] = lambda text: urdu_purity(text) > 0.5
     page = environment.get_template("report.html.j2").render(**_content(run))
     path = run.file("report.html")
     write_atomic(path, page)

@@ -100,7 +100,8 @@ class Scope:
         """The expanded text of a field that is a text or a list of texts, or the empty string."""
         source = self._lists.get(name, "")
         text = self.expand(self._rng.choice(source) if isinstance(source, list) else source)
-        return re.sub(r" +(?=[۔،؟!؛:.,?]|\n|$)", "", re.sub(r" {2,}", " ", text)).strip()
+        text = re.sub(r" +(?=[۔،؟!؛:.,?]|\n|$)", "", re.sub(r" {2,}", " ", text)).strip()
+        return text[:1].upper() + text[1:]
 
     def expand(self, text: str) -> str:
         """The text with its choices made and its slots filled."""
