@@ -82,15 +82,28 @@ def demo(run: Annotated[Path, typer.Option("--run", help="Run folder.")] = Path(
 
 
 @app.command()
-def generate(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None) -> None:
+def generate(
+    run: RunOption = None,
+    preset: PresetOption = "auto",
+    changes: SetOption = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Print what the run will cost, and stop.")] = False,
+    batch: Annotated[bool, typer.Option("--batch", help="Ask through the Batch API: half the price, within a day.")] = False,
+    max_usd: Annotated[float | None, typer.Option(help="Stop before the run has spent more dollars.")] = None,
+    max_requests: Annotated[int | None, typer.Option(help="Stop after so many requests of the run.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes of this session.")] = None,
+) -> None:
     """Seeds and teacher to data/train.jsonl and data/eval.jsonl; resumes from the journal of paid answers."""
     from alif_kit import pipeline
 
-    opened = open_run(run, preset, changes)
-    counts = pipeline.make_data(opened)
-    typer.echo(
-        f"{sum(counts['train'].values())} examples to train on, {sum(counts['eval'].values())} held out: {opened.file('data')}"
-    )
+    limits = {"max_usd": max_usd, "max_requests": max_requests, "max_minutes": max_minutes}
+    given = [f"teacher.{name}={value}" for name, value in limits.items() if value is not None]
+    opened = open_run(run, preset, [*(changes or []), *given])
+    if estimate:
+        _print_estimate(opened)
+        return
+    counts = pipeline.make_data(opened, batch=batch)
+    trained, held = (sum(counts[side].values()) for side in ("train", "eval"))
+    typer.echo(f"{trained} examples to train on, {held} held out: {opened.file('data')}")
 
 
 @app.command()
@@ -202,6 +215,21 @@ def teacher_demo(
             raise UserError(f"--fault got {name!r}; expected one of {', '.join(sorted(known))}")
         rates[name] = float(value)
     serve_forever(port, Faults(**rates))
+
+
+def _print_estimate(run: Run) -> None:
+    from alif_kit.synth.estimate import estimate
+
+    found = estimate(run.config, run)
+    rows = {
+        "requests": f"{found.requests:,}",
+        "tokens": f"{found.prompt_tokens:,} in, {found.completion_tokens:,} out",
+        "cost": f"${found.usd:,.2f}, through the Batch API ${found.usd_batch:,.2f} (budget ${run.config.teacher.max_usd:,.2f})",
+        "time": f"{found.minutes:,.1f} minutes",
+        "accepted": f"{found.acceptance:.0%} of candidates",
+        "basis": found.basis,
+    }
+    _print_summary(rows)
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

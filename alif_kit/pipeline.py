@@ -21,7 +21,7 @@ def walk(run: Run) -> Path:
     return report.build(run)
 
 
-def make_data(run: Run) -> dict[str, Any]:
+def make_data(run: Run, *, batch: bool = False) -> dict[str, Any]:
     """Generate until every category has its target, then split; returns counts by side and category."""
     from alif_kit.synth import generate, split
 
@@ -30,7 +30,7 @@ def make_data(run: Run) -> dict[str, Any]:
         key = platform.secret(teacher.key_name) if teacher.key_name else ""
         total = sum(run.config.synth.targets.values())
         with bar("generate", total) as update:
-            generate.generate(run, key, on_progress=lambda fold: update(len(fold.pool), f"{fold.folded} requests"))
+            generate.generate(run, key, batch=batch, on_progress=lambda fold: update(len(fold.pool), f"{fold.folded} requests"))
     return split.finish(run)
 
 

@@ -33,7 +33,8 @@ class Endpoint:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                data = self.rfile.read(int(self.headers["Content-Length"]))
+                body = json.loads(data) if data.startswith(b"{") else data
                 with endpoint._lock:
                     endpoint.requests.append({"body": body, "headers": dict(self.headers), "time": time.monotonic()})
                     endpoint.active += 1

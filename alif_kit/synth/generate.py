@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alif_kit import pack
+from alif_kit.batch import BatchClient
 from alif_kit.client import ChatClient, Reply, run_async
 from alif_kit.config import Config
 from alif_kit.errors import StoppedError
@@ -203,8 +204,8 @@ def _sample(draw: random.Random, items: Any, count: int) -> list[Any]:
     return draw.sample(list(items), min(count, len(items)))
 
 
-def generate(run: Run, key: str = "", *, on_progress: Progress | None = None) -> dict[str, Any]:
-    """Run the stage in a run folder and return its funnel; resumes from the journal.
+def generate(run: Run, key: str = "", *, batch: bool = False, on_progress: Progress | None = None) -> dict[str, Any]:
+    """Run the stage in a run folder and return its funnel; resumes from the journal. `batch` asks through the Batch API.
 
     Raises StoppedError when the teacher, the budget or a stalled category ends it early (what is paid is in the journal),
     UserError when the endpoint refuses the request.
@@ -220,7 +221,7 @@ def generate(run: Run, key: str = "", *, on_progress: Progress | None = None) ->
         url = demo.base_url if demo else config.teacher.base_url
         fold = Fold(config)
         try:
-            run_async(_generate(run, fold, key, url, on_progress))
+            run_async(_generate(run, fold, key, url, batch, on_progress))
         finally:
             facts |= {"tokens_in": fold.tokens_in, "tokens_out": fold.tokens_out, "usd_api": _spent(config, fold)}
             funnel = write_derived(run, fold)
@@ -253,11 +254,15 @@ def _spent(config: Config, fold: Fold) -> float:
     return round(price_of(config.teacher).of(fold.tokens_in, fold.tokens_out), 6)
 
 
-async def _generate(run: Run, fold: Fold, key: str, url: str, on_progress: Progress | None) -> None:
+async def _generate(run: Run, fold: Fold, key: str, url: str, batch: bool, on_progress: Progress | None) -> None:
     answered = read_journal(run)
     price = price_of(run.config.teacher)
     spent = sum(price.of(row["prompt_tokens"], row["completion_tokens"]) for row in answered.values())
-    async with ChatClient(run.config.teacher, key, base_url=url, spent=spent, requests=len(answered)) as client:
+    used = {"base_url": url, "spent": spent, "requests": len(answered)}
+    teacher = run.config.teacher
+    async with (
+        BatchClient(teacher, key, run.file("synth", "batch"), **used) if batch else ChatClient(teacher, key, **used) as client
+    ):
         planner, waiting = Planner(run.config, await _output_format(run, client)), {}
         with AppendOnly(run.file("synth", "journal.jsonl")) as journal:
             try:
@@ -277,7 +282,7 @@ async def _generate(run: Run, fold: Fold, key: str, url: str, on_progress: Progr
                 await _finish(waiting)
 
 
-async def _output_format(run: Run, client: ChatClient) -> str:
+async def _output_format(run: Run, client: ChatClient | BatchClient) -> str:
     """The configured format, or the one found when the run first met its teacher."""
     if run.config.teacher.output_format != "auto":
         return run.config.teacher.output_format
@@ -298,7 +303,7 @@ async def _finish(waiting: dict[int, Awaitable[Any]]) -> None:
     await asyncio.gather(*waiting.values(), return_exceptions=True)
 
 
-async def _ask(client: ChatClient, journal: AppendOnly, request: Request) -> dict[str, Any]:
+async def _ask(client: ChatClient | BatchClient, journal: AppendOnly, request: Request) -> dict[str, Any]:
     """Ask, journal, then return the row: a kill after the answer arrived costs nothing."""
     reply: Reply = await client.chat(request.messages, **request.options)
     row = {
