@@ -1,15 +1,17 @@
-"""synth: composes demonstration tasks from the language pack's lexicon. No model, no network: grammar, word lists and arithmetic.
+"""synth: composes demonstration tasks from the language pack's lexicon: templates, word lists, arithmetic; no model.
 
-In: `languages/<code>/lexicon/*.json`, one file per category plus `words.json` (shared lists) and `speech.json` (the server's own
-sentences). Out: tasks as dictionaries of category, instruction, input, output, labels (classification and sentiment) and meta.
+In: `languages/<code>/lexicon/*.json`, one file per category, `words.json` (lists shared by all) and `speech.json` (the
+server's own words). Out: tasks as dictionaries of category, instruction, input, output, labels and meta, and answers
+that hold them as text or JSON.
 
-A category file is {"shared": {...}, "kinds": [{...}]}; a kind and one of its `variants` override `shared`. In a text,
-    [a|b|c]       one of the alternatives, may nest;
-    {city}        an entry of the list `city`, the same one each time it is named; {city2} is another entry of that list;
-    {city.en}     a form of the entry (without a name: its form "n");
+A category file is {"shared": {...}, "kinds": [{...}]}; a kind, and one of its `variants`, override `shared`. In a text,
+    [a|b|c]         one of the alternatives, may nest;
+    {city}          an entry of the list `city`, the same one each time; {city2} is another entry of that list;
+    {city.en}       a form of the entry (without a name, its form "n");
     {person:تا/تی}  a word by the entry's gender (m/f/mp/fp);
-    {days#k}      entry number k of a list, k being one of the kind's numbers.
-Numbers are drawn from `numbers` {"a": [low, high, step]}, worked out in `derive` {"c": "a * b"}, and redrawn until `require` holds.
+    {days#k}        entry number k of a list, k being one of the kind's numbers.
+Numbers are drawn from `numbers` {"a": [low, high, step]}, worked out in `derive` {"c": "a * b"}, and drawn again until
+`require` holds.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ def lexicon(pack: str, name: str) -> dict[str, Any]:
 def compose(category: str, count: int, rng: random.Random, pack: str = "ur") -> list[dict[str, Any]]:
     """`count` tasks of a category; the same state of `rng` gives the same tasks.
 
-    Kinds are drawn without repeating until all were used, variants (labels, directions) in turn, so an answer is balanced.
+    Kinds do not repeat until all were used, and variants (labels, directions) take turns, so an answer is balanced.
     """
     book, tasks, seen = lexicon(pack, category), [], set()
     kinds, turn = _deck(book["kinds"], rng), rng.randrange(60)
@@ -61,7 +63,7 @@ def compose(category: str, count: int, rng: random.Random, pack: str = "ur") -> 
         if len(tasks) == count:
             break
         kind = kinds[attempt % len(kinds)]
-        task = _task(category, _spec(book["shared"], kind, turn + attempt), rng, pack)
+        task = _task(category, _spec(book["shared"], kind, turn + len(tasks)), rng, pack)
         if (task["instruction"], task["input"]) not in seen or attempt > count * 10:
             seen.add((task["instruction"], task["input"]))
             tasks.append(task)
@@ -88,10 +90,12 @@ def _task(category: str, spec: dict[str, Any], rng: random.Random, pack: str) ->
 
 
 class Scope:
-    """The values one task has bound so far, and the lists it draws further ones from: the task's own, then the shared words."""
+    """What one task has bound so far, and the lists it draws more from: the task's own, then the shared words."""
 
     def __init__(self, spec: dict[str, Any], rng: random.Random, words: dict[str, Any]) -> None:
-        self._lists, self._rng, self._bound = {**words, **spec}, rng, {}
+        self._lists, self._rng = {**words, **spec}, rng
+        self._bound: dict[str, Any] = {}
+        self._used: dict[str, list[Any]] = {}
         if "labels" in spec:
             self._bound["labels"] = "، ".join(spec["labels"])
         self._bound |= _numbers(spec, rng)
@@ -120,13 +124,12 @@ class Scope:
         return self.expand(str(entry[form or "n"] if isinstance(entry, dict) else entry))
 
     def _bind(self, name: str) -> Any:
+        """Draw an entry that no other name of the same list holds, as long as there is one."""
         base = name.rstrip("0123456789")
         source = self._lists[base]
-        taken = [value for key, value in self._bound.items() if key.rstrip("0123456789") == base]
-        used = self._bound.setdefault(f"{base}-sources", [])
         entries = source if isinstance(source, list) else [source]
-        free = [entry for entry in entries if entry not in used and entry not in taken]
-        entry = self._rng.choice(free or entries)
+        used = self._used.setdefault(base, [])
+        entry = self._rng.choice([e for e in entries if e not in used] or entries)
         used.append(entry)
         self._bound[name] = self.expand(entry) if isinstance(entry, str) else entry
         return self._bound[name]
@@ -146,7 +149,7 @@ def _numbers(spec: dict[str, Any], rng: random.Random) -> dict[str, int]:
 
 
 def evaluate(expression: str, values: dict[str, int] | None = None) -> int:
-    """Value of whole-number arithmetic and comparisons: `evaluate("a * 2 + 1", {"a": 3}) == 7`; nothing else is understood."""
+    """Value of whole-number arithmetic or a comparison, nothing else: `evaluate("a * 2 + 1", {"a": 3}) == 7`."""
     return _value(ast.parse(expression, mode="eval").body, values or {})
 
 
@@ -164,3 +167,60 @@ def _value(node: ast.AST, values: dict[str, int]) -> int:
     if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):
         return all(_value(part, values) for part in node.values)
     raise ValueError(f"{ast.unparse(node)!r} is not whole-number arithmetic")
+
+
+def write_answer(category: str, count: int, rng: random.Random, fault: str, as_json: bool, pack: str) -> str:
+    """The text of an answer of `count` tasks; `fault` is one of demo_teacher.Faults.CONTENT, or empty."""
+    speech = lexicon(pack, "speech")
+    if fault == "refusing":
+        return rng.choice(speech["refusals"])
+    tasks = compose(category, count, rng, pack)
+    if fault == "wrong_language":
+        tasks = [_foreign(task, rng, speech["foreign"]) for task in tasks]
+    if fault == "duplicates":
+        tasks = tasks[:1] * count
+    text = _json(category, tasks) if as_json else render(tasks, pack)
+    if fault == "malformed":
+        text = _break(text, rng, as_json, speech)
+    return text[: _cut(text, rng)] if fault == "truncated" else text
+
+
+def _foreign(task: dict[str, Any], rng: random.Random, samples: list[dict[str, str]]) -> dict[str, Any]:
+    """The task in another language: all of it, or the instruction alone where the rest belongs together."""
+    if task["category"] == "translation":  # whose instruction may be English
+        return task | {"instruction": rng.choice([s for s in samples if s["language"] != "en"])["instruction"]}
+    sample = rng.choice(samples)
+    keys = ("instruction",) if "labels" in task else ("instruction", "input", "output")
+    return task | {key: sample[key] for key in keys}
+
+
+def render(tasks: list[dict[str, Any]], pack: str = "ur") -> str:
+    """The text form: `=== n ===`, then tagged fields."""
+    speech = lexicon(pack, "speech")
+    tags = speech["tags"]
+    lines = []
+    for number, task in enumerate(tasks, 1):
+        lines += [f"=== {number} ===", tags["instruction"], task["instruction"]]
+        lines += [tags["input"], task["input"] or speech["empty"]]
+        if "labels" in task:
+            lines += [tags["labels"], speech["separator"].join(task["labels"])]
+        lines += [tags["output"], task["output"]]
+    return "\n".join(lines)
+
+
+def _json(category: str, tasks: list[dict[str, Any]]) -> str:
+    keys = ("instruction", "input", "output", *(("labels",) if category in LABELLED else ()))
+    return json.dumps({"tasks": [{key: task[key] for key in keys} for task in tasks]}, ensure_ascii=False)
+
+
+def _break(text: str, rng: random.Random, as_json: bool, speech: dict[str, Any]) -> str:
+    """Without every second output tag or key, without any, or without the frame."""
+    mark = '"output"' if as_json else speech["tags"]["output"]
+    pieces = text.split(mark)
+    broken = pieces[0] + "".join((mark if n % 2 else "") + piece for n, piece in enumerate(pieces[1:]))
+    return rng.choice([broken, text.replace(mark, ""), text.replace("=== ", "# ").replace("{", "(")])
+
+
+def _cut(text: str, rng: random.Random) -> int:
+    """A place in the second half of the answer, inside its last items."""
+    return rng.randrange(len(text) // 2, max(len(text) // 2 + 1, len(text) - 10))

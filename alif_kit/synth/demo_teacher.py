@@ -1,10 +1,11 @@
 """synth: the embedded teacher, a loopback server of the OpenAI chat protocol for demonstrations and tests.
 
-In: POST /v1/chat/completions whose last user message holds the lines `قسم: ... (<category>)` and `تعداد: <n>`; GET /v1/models and
-/stats. Out: n tasks that compose.py makes from the language pack, as text or, on request, JSON; or a fault that was ordered.
+In: POST /v1/chat/completions whose last user message holds the lines `قسم: ... (<category>)` and `تعداد: <n>`; GET
+/v1/models and /stats. Out: n tasks that compose.py makes from the language pack, as text or, on request, JSON; or a
+fault that was ordered.
 
-It is a demonstration and no substitute for a real teacher: it fills hand-written templates and knows nothing. An answer depends
-on model, messages and seed alone, so the same request gets the same answer at any time and at any concurrency.
+It is a demonstration and no substitute for a real teacher: it fills hand-written templates and knows nothing. An answer
+depends on model, messages and seed alone, so the same request gets the same answer at any time and any concurrency.
 """
 
 from __future__ import annotations
@@ -19,20 +20,24 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from alif_kit.synth.compose import CATEGORIES, LABELLED, compose, lexicon
+from alif_kit.synth.compose import CATEGORIES, compose, lexicon, write_answer
 
 __all__ = ["MODEL", "BadRequest", "DemoTeacher", "Faults", "answer", "compose", "serve_forever"]
 
 MODEL = "alif-demo-teacher"
 MOST_TASKS = 100
 MOST_BYTES = 8 << 20
+SLOW_S = 1.0
+BAD = "invalid_request_error"
+COUNTERS = ("requests", "answered", "rate_limited", "errors", "dropped", "prompt_tokens", "completion_tokens")
 
 
 @dataclass(frozen=True)
 class Faults:
-    """Shares (0-1) of requests that go wrong. The first three strike an attempt, so that a retry may pass; `slow` does too.
+    """Shares (0-1) of requests that go wrong.
 
-    `truncated` to `duplicates` are decided by the request alone: asked again, the same request fails in the same way.
+    rate_limit, server_error, drop and slow (a second late) strike an attempt, so that a retry may pass. truncated,
+    malformed, refusing, wrong_language and duplicates are decided by the request: asked again, it fails the same way.
     """
 
     rate_limit: float = 0.0
@@ -74,14 +79,14 @@ class BadRequest(Exception):
         self.code, self.status = code, status
 
 
-def answer(request: Any, faults: Faults = Faults(), pack: str = "ur") -> dict[str, Any]:  # noqa: B008
+def answer(request: Any, faults: Faults = Faults(), pack: str = "ur") -> dict[str, Any]:
     """The completion body for a request body. Raises BadRequest when the request is not one for tasks."""
     messages = _messages(request)
     category, count = _asked(messages[-1], pack)
     key = json.dumps([request.get("model"), messages, request.get("seed")], ensure_ascii=False, sort_keys=True)
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     fault = faults.draw(faults.CONTENT, random.Random(f"{digest}-fault"))
-    text = _text(category, count, random.Random(digest), fault, _wants_json(request), pack)
+    text = write_answer(category, count, random.Random(digest), fault, _wants_json(request), pack)
     return _body(digest, messages, text, "length" if fault == "truncated" else "stop")
 
 
@@ -89,7 +94,7 @@ def _messages(request: Any) -> list[str]:
     """Contents of the messages, the last user message last."""
     messages = request.get("messages") if isinstance(request, dict) else None
     if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
-        raise BadRequest("the body has no `messages`; expected a list of objects with role and content", "invalid_messages")
+        raise BadRequest("`messages` is missing; expected a list of objects with role and content", "invalid_messages")
     if request.get("stream"):
         raise BadRequest("this server does not stream; leave `stream` out", "unsupported_parameter")
     users = [m for m in messages if m.get("role") == "user"]
@@ -103,70 +108,21 @@ def _asked(prompt: str, pack: str) -> tuple[str, int]:
     speech = lexicon(pack, "speech")
     lines = re.findall(rf"^\s*{speech['category_line']}.*\(\s*([^()\s]+)\s*\)\s*$", prompt, re.MULTILINE)
     if not lines:
-        raise BadRequest(
-            f"the last user message has no line `{speech['category_line']} <name> (<category>)`; this demonstration server composes "
-            "tasks and cannot chat",
-            "no_category",
-        )
+        asked = f"a line `{speech['category_line']} <name> (<category>)`"
+        raise BadRequest(f"this server composes tasks and cannot chat; expected {asked}", "no_category")
     if lines[-1] not in CATEGORIES:
         raise BadRequest(f"category is {lines[-1]!r}; expected one of {', '.join(CATEGORIES)}", "unknown_category")
     counts = re.findall(rf"^\s*{speech['count_line']}\s*(-?\d+)", prompt, re.MULTILINE)
     if not counts or not 1 <= int(counts[-1]) <= MOST_TASKS:
         found = counts[-1] if counts else "missing"
-        raise BadRequest(f"`{speech['count_line']}` is {found}; expected a number from 1 to {MOST_TASKS}", "invalid_count")
+        message = f"`{speech['count_line']}` is {found}; expected a number from 1 to {MOST_TASKS}"
+        raise BadRequest(message, "invalid_count")
     return lines[-1], int(counts[-1])
 
 
 def _wants_json(request: dict[str, Any]) -> bool:
     form = request.get("response_format")
     return isinstance(form, dict) and form.get("type") in ("json_schema", "json_object")
-
-
-def _text(category: str, count: int, rng: random.Random, fault: str, as_json: bool, pack: str) -> str:
-    """The answer's text, with the fault worked in."""
-    speech = lexicon(pack, "speech")
-    if fault == "refusing":
-        return rng.choice(speech["refusals"])
-    tasks = compose(category, count, rng, pack)
-    if fault == "wrong_language":
-        tasks = [{**task, **rng.choice(speech["foreign"])} for task in tasks]
-    if fault == "duplicates":
-        tasks = tasks[:1] * count
-    text = _json(category, tasks) if as_json else render(tasks, pack)
-    if fault == "malformed":
-        text = _break(text, rng, as_json, speech)
-    return text[: _cut(text, rng)] if fault == "truncated" else text
-
-
-def render(tasks: list[dict[str, Any]], pack: str = "ur") -> str:
-    """The text form: `=== n ===`, then tagged fields."""
-    speech = lexicon(pack, "speech")
-    tags = speech["tags"]
-    lines = []
-    for number, task in enumerate(tasks, 1):
-        lines += [f"=== {number} ===", tags["instruction"], task["instruction"], tags["input"], task["input"] or speech["empty"]]
-        if "labels" in task:
-            lines += [tags["labels"], speech["separator"].join(task["labels"])]
-        lines += [tags["output"], task["output"]]
-    return "\n".join(lines)
-
-
-def _json(category: str, tasks: list[dict[str, Any]]) -> str:
-    keys = ("instruction", "input", "output", *(("labels",) if category in LABELLED else ()))
-    return json.dumps({"tasks": [{key: task[key] for key in keys} for task in tasks]}, ensure_ascii=False)
-
-
-def _break(text: str, rng: random.Random, as_json: bool, speech: dict[str, Any]) -> str:
-    """Loses every second output tag or key, or the frame as a whole."""
-    mark = '"output"' if as_json else speech["tags"]["output"]
-    pieces = text.split(mark)
-    broken = pieces[0] + "".join(("" if n % 2 else mark) + piece for n, piece in enumerate(pieces[1:]))
-    return rng.choice([broken, text.replace(mark, ""), text.replace("=== ", "# ").replace("{", "(")])
-
-
-def _cut(text: str, rng: random.Random) -> int:
-    """A place in the second half of the answer, inside its last items."""
-    return rng.randrange(len(text) // 2, max(len(text) // 2 + 1, len(text) - 10))
 
 
 def _body(digest: str, messages: list[str], text: str, finish: str) -> dict[str, Any]:
@@ -182,13 +138,11 @@ def _body(digest: str, messages: list[str], text: str, finish: str) -> dict[str,
 
 
 class DemoTeacher:
-    """The server, in a thread of its own: `with DemoTeacher() as t: t.base_url`. Listens on 127.0.0.1 only; port 0 takes a free one."""
+    """The server in a thread: `with DemoTeacher() as t: t.base_url`. On 127.0.0.1 only; port 0 takes a free one."""
 
-    def __init__(self, port: int = 0, faults: Faults = Faults(), pack: str = "ur") -> None:  # noqa: B008
+    def __init__(self, port: int = 0, faults: Faults = Faults(), pack: str = "ur") -> None:
         self.faults, self.pack = faults, pack
-        self._counts = dict.fromkeys(
-            ("requests", "answered", "rate_limited", "errors", "dropped", "prompt_tokens", "completion_tokens"), 0
-        )
+        self._counts = dict.fromkeys(COUNTERS, 0)
         self._lock = threading.Lock()
         self.server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"teacher": self}))
         self._thread: threading.Thread | None = None
@@ -225,7 +179,7 @@ class DemoTeacher:
         """The transport fault of one more attempt, and the seconds to wait before answering it."""
         faults, rng = self.faults, random.Random(f"{self.faults.seed}-{self.count(requests=1)}")
         fault = faults.draw(faults.TRANSPORT, rng)
-        return fault, faults.latency_s + (1.0 if rng.random() < faults.slow else 0.0)
+        return fault, faults.latency_s + SLOW_S * (rng.random() < faults.slow)
 
 
 class _Server(ThreadingHTTPServer):
@@ -239,22 +193,22 @@ class _Handler(BaseHTTPRequestHandler):
     teacher: DemoTeacher
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    timeout = 60
 
     def do_GET(self) -> None:
         description = lexicon(self.teacher.pack, "speech")["description"]
         model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "alif_kit", "description": description}
-        pages = {"/v1/models": {"object": "list", "data": [model]}, f"/v1/models/{MODEL}": model, "/stats": self.teacher.stats}
+        models = {"object": "list", "data": [model]}
+        pages = {"/v1/models": models, f"/v1/models/{MODEL}": model, "/stats": self.teacher.stats}
         if self.path in pages:
             self._send(200, pages[self.path])
         else:
             self._refuse(404, f"there is no {self.path}; expected {', '.join(pages)}", "not_found")
 
     def do_POST(self) -> None:
+        fault, wait = self.teacher.attempt()
         try:
             request = self._read()
-            if self.path != "/v1/chat/completions":
-                raise BadRequest(f"there is no {self.path}; expected /v1/chat/completions", "not_found", 404)
-            fault, wait = self.teacher.attempt()
             time.sleep(wait)
             if not self._fail(fault):
                 self._answer(answer(request, self.teacher.faults, self.teacher.pack))
@@ -266,10 +220,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _read(self) -> Any:
         """The body as a JSON value."""
+        if self.path != "/v1/chat/completions":
+            self.close_connection = True
+            raise BadRequest(f"there is no {self.path}; expected /v1/chat/completions", "not_found", 404)
         length = self.headers.get("Content-Length", "")
         if not length.isdigit() or int(length) > MOST_BYTES:
             self.close_connection = True
-            raise BadRequest(f"Content-Length is {length or 'missing'}; expected at most {MOST_BYTES} bytes", "invalid_length")
+            raise BadRequest(f"Content-Length is {length!r}; expected at most {MOST_BYTES} bytes", "invalid_length")
         try:
             return json.loads(self.rfile.read(int(length)))
         except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
@@ -279,24 +236,22 @@ class _Handler(BaseHTTPRequestHandler):
         """Carry out a transport fault."""
         if fault == "rate_limit":
             self.teacher.count(rate_limited=1)
-            headers = {"Retry-After": f"{self.teacher.faults.retry_after_s:g}"}
-            self._refuse(429, "too many requests; wait for Retry-After", "rate_limit_exceeded", "rate_limit_error", headers)
+            wait = {"Retry-After": f"{self.teacher.faults.retry_after_s:g}"}
+            self._refuse(429, "too many requests; see Retry-After", "rate_limit_exceeded", "rate_limit_error", wait)
         elif fault == "server_error":
             self.teacher.count(errors=1)
-            self._refuse(500, "the server had a fault it was told to have", "server_error", "server_error")
+            self._refuse(500, "a fault the server was told to have", "server_error", "server_error")
         elif fault == "drop":
             self.teacher.count(dropped=1)
             self.close_connection = True
         return bool(fault)
 
     def _answer(self, body: dict[str, Any]) -> None:
-        usage = body["usage"]
-        self.teacher.count(answered=1, prompt_tokens=usage["prompt_tokens"], completion_tokens=usage["completion_tokens"])
+        tokens = {key: body["usage"][key] for key in ("prompt_tokens", "completion_tokens")}
+        self.teacher.count(answered=1, **tokens)
         self._send(200, body)
 
-    def _refuse(
-        self, status: int, message: str, code: str, kind: str = "invalid_request_error", headers: dict[str, str] | None = None
-    ) -> None:
+    def _refuse(self, status: int, message: str, code: str, kind: str = BAD, headers: Any = None) -> None:
         self._send(status, {"error": {"message": message, "type": kind, "code": code}}, headers)
 
     def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
@@ -312,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Silent: the counters say what happened."""
 
 
-def serve_forever(port: int = 8008, faults: Faults = Faults(), pack: str = "ur") -> None:  # noqa: B008
+def serve_forever(port: int = 8008, faults: Faults = Faults(), pack: str = "ur") -> None:
     """Serve until Ctrl-C; prints the address first."""
     teacher = DemoTeacher(port, faults, pack)
     print(f"{MODEL} at {teacher.base_url} (a demonstration; Ctrl-C stops it)", flush=True)
