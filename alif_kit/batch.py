@@ -146,8 +146,8 @@ class BatchClient:
         (self.folder / f"batch_{state['id']}.json").unlink(missing_ok=True)
         if bodies and state["submission"] >= MOST_SUBMISSIONS:
             raise StoppedError(
-                f"{len(bodies)} requests failed in {MOST_SUBMISSIONS} batches (the last one {batch.status}); what is paid is saved, "
-                "run again"
+                f"{len(bodies)} requests failed in {MOST_SUBMISSIONS} batches (the last one {batch.status}); "
+                "what is paid is saved, run again"
             )
         if bodies:
             await self._follow(await self._submit(bodies, state["submission"] + 1), bodies)

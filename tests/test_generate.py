@@ -8,13 +8,13 @@ import sys
 import time
 
 import pytest
-from alif_kit.synth.demo_teacher import DemoTeacher, Faults
 
 from alif_kit import config, pack
 from alif_kit.errors import StoppedError, UserError
 from alif_kit.records import Example, read_jsonl
 from alif_kit.run_folder import Run
 from alif_kit.synth import generate
+from alif_kit.synth.demo_teacher import DemoTeacher, Faults
 from alif_kit.synth.split import finish, split
 
 DERIVED = ("pool.jsonl", "dropped.jsonl", "funnel.json")

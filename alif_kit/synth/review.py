@@ -18,7 +18,19 @@ from alif_kit.errors import UserError
 from alif_kit.records import CATEGORIES, Example, from_dict, read_jsonl, to_dict, write_jsonl
 from alif_kit.run_folder import Run
 
-COLUMNS = ("id", "category", "instruction", "input", "output", "decision", "new_instruction", "new_input", "new_output", "reviewer", "note")
+COLUMNS = (
+    "id",
+    "category",
+    "instruction",
+    "input",
+    "output",
+    "decision",
+    "new_instruction",
+    "new_input",
+    "new_output",
+    "reviewer",
+    "note",
+)
 DECISIONS = ("accept", "edit", "reject")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -27,7 +39,7 @@ def export(run: Run, path: Path, count: int, seed: int = 0) -> int:
     """Write a sheet of `count` examples, categories in proportion; returns how many are in it."""
     pool = list(read_jsonl(run.require("synth", "pool.jsonl", stage="generate"), Example))
     chosen = stratified(pool, count, seed)
-    rows = [{**{c: "" for c in COLUMNS}, **{c: getattr(e, c) for c in COLUMNS[:5]}} for e in chosen]
+    rows = [{**dict.fromkeys(COLUMNS, ""), **{c: getattr(e, c) for c in COLUMNS[:5]}} for e in chosen]
     safe = [{name: neutral(value) for name, value in row.items()} for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
     _writer(path)(path, safe)
