@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from alif_kit.records import CATEGORIES
 from alif_kit.synth import demo_teacher
-from alif_kit.synth.compose import CATEGORIES, LABELLED, Scope, compose, evaluate, lexicon, render
+from alif_kit.synth.compose import LABELLED, Scope, compose, evaluate, lexicon, render
 from alif_kit.synth.demo_teacher import BadRequest, DemoTeacher, Faults, answer
 
 LEXICON = Path(demo_teacher.__file__).parents[1] / "languages/ur/lexicon"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "alif_kit"
 FLOORS = (
-    {"errors", "config", "records", "text", "run_folder", "progress", "pack"},
+    {"errors", "config", "records", "text", "run_folder", "progress", "pack", "contamination"},
     {"platform", "limits", "client", "batch", "chat_format", "model"},
     {"synth", "training", "evaluation", "release"},
     {"report", "doctor", "pipeline"},

@@ -25,8 +25,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-CATEGORIES = ("generation", "reasoning", "ethics", "qa", "translation", "classification", "sentiment")
-LABELLED = ("classification", "sentiment")
+from alif_kit.synth.parse import LABELLED
+
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SLOT = re.compile(r"\{(\w+)(?:\.(\w+)|:([^{}]*)|#(\w+))?\}")
 _GENDERS = ("m", "f", "mp", "fp")

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from alif_kit.synth.compose import CATEGORIES, compose, lexicon, write_answer
+from alif_kit.records import CATEGORIES
+from alif_kit.synth.compose import compose, lexicon, write_answer
 
 __all__ = ["MODEL", "BadRequest", "DemoTeacher", "Faults", "answer", "compose", "serve_forever"]
 

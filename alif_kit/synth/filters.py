@@ -6,6 +6,8 @@ between runs. Novelty is judged after these, in novelty.py. Lists of words and l
 
 from __future__ import annotations
 
+import ast
+import operator
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from typing import Any
 from alif_kit import pack
 from alif_kit.records import CATEGORIES, SeedTask
 from alif_kit.synth.parse import TAGS, final_answer
-from alif_kit.text import comparison_tokens, identify_language, urdu_purity
+from alif_kit.text import comparison_tokens, identify_language, to_western_digits, urdu_purity
 
 Filter = Callable[[SeedTask], str]
 
@@ -31,11 +33,16 @@ OUTPUT_WORDS = {
 }
 INSTRUCTION_WORDS = (3, 150)
 URDU_SHARE = 0.8
+_NUMBER = r"-?\d+(?:\.\d+)?"
 _CONTACT = re.compile(
     r"https?://|www\.|[\w.+-]+@[\w-]+\.\w|(?<!\d)(?:\+?92|0)3\d{2}[- ]?\d{7}(?!\d)|(?<!\d)\d{5}-\d{7}-\d(?!\d)", re.IGNORECASE
 )
-_OPERATIONS = {"×": "*", "x": "*", "X": "*", "*": "*", "÷": "/", "/": "/", "+": "+", "-": "-", "−": "-", "–": "-"}
-_EQUATION = re.compile(r"(?<![\d.])((?:\d+(?:\.\d+)?\s*[×xX*÷/+\-−–]\s*)+\d+(?:\.\d+)?)\s*=\s*(\d+(?:\.\d+)?)(?![\d.])")
+_TO_PYTHON = str.maketrans({"×": "*", "x": "*", "X": "*", "÷": "/", "−": "-", "–": "-"})
+_RUN = r"[\d.()×xX*÷/+\-−– \t]*"
+_LEFT, _RIGHT = re.compile(_RUN + "$"), re.compile("^" + _RUN)
+_OPERATION = re.compile(r"\d[)\s]*[×xX*÷/+\-−–][(\s]*\d")
+_LIST_NUMBER = re.compile(r"^\s*\d+\s*[.)]\s+")
+_ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
 def first_reason(task: SeedTask) -> str:
@@ -117,32 +124,65 @@ def answer_line(task: SeedTask) -> str:
     return "" if opens and final_answer(task.output) else "no_final_answer"
 
 
+def inconsistent_answer(task: SeedTask) -> str:
+    """`inconsistent_answer`: the number of the final answer is nowhere in the steps or the question, or two answers differ."""
+    if task.category != "reasoning":
+        return ""
+    steps, _, answer = _plain_numbers(task.output).rpartition("جواب:")
+    earlier = [line for line in steps.splitlines() if line.startswith("جواب:")]
+    if any(comparison_tokens(line)[1:] != comparison_tokens(answer) for line in earlier):
+        return "inconsistent_answer"
+    numbers = re.findall(_NUMBER, answer)
+    if len(numbers) != 1 or not _equations(steps):
+        return ""
+    known = {float(n) for n in re.findall(_NUMBER, steps + _plain_numbers(f"{task.instruction} {task.input}"))}
+    return "" if float(numbers[0]) in known else "inconsistent_answer"
+
+
 def arithmetic(task: SeedTask) -> str:
-    """`wrong_arithmetic`: an equation of plain numbers that does not come out (division may be rounded to two places)."""
-    for left, right in _EQUATION.findall(_plain_numbers(task.output)):
-        if abs(_value(left) - float(right)) > 0.0051 * ("÷" in left or "/" in left) + 1e-9:
+    """`wrong_arithmetic`: an equation of plain numbers that does not come out (a quotient may be rounded to two places)."""
+    for left, right in _equations(task.output):
+        sides = _value(left), _value(right)
+        if None not in sides and abs(sides[0] - sides[1]) > 0.0051 * ("÷" in left or "/" in left) + 1e-9:
             return "wrong_arithmetic"
     return ""
 
 
+def _equations(text: str) -> list[tuple[str, str]]:
+    """Both sides of each equals sign that has an operation before it: `"کل ۳ × ۴ = ۱۲ ہوئے" -> [(" 3 × 4 ", " 12 ")]`."""
+    found = []
+    for line in _plain_numbers(text).splitlines():
+        parts = line.split("=")
+        for before, after in zip(parts, parts[1:], strict=False):
+            left, right = _LEFT.search(before)[0], _RIGHT.search(after)[0]
+            if _OPERATION.search(left) and right.strip():
+                found.append((left, right))
+    return found
+
+
 def _plain_numbers(text: str) -> str:
-    from alif_kit.text import to_western_digits
+    """Digits as 0-9, a decimal point, no thousands separators: `"۱٬۲۵۰ اور ۲٫۵" -> "1250 اور 2.5"`."""
+    return re.sub(r"(?<=\d)[,٬](?=\d{2,3}\b)", "", re.sub(r"(?<=\d)٫(?=\d)", ".", to_western_digits(text)))
 
-    return re.sub(r"(?<=\d)[,٬](?=\d{2,3}\b)", "", to_western_digits(text))
+
+def _value(expression: str) -> float | None:
+    """Value of `(3 + 4) × 250`, None for what is no arithmetic; a list number before it or a dash after it is passed over."""
+    for text in (expression, _LIST_NUMBER.sub("", expression), expression.strip("()+-−–. \t")):
+        try:
+            return _work_out(ast.parse(text.strip().translate(_TO_PYTHON), mode="eval").body)
+        except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
+            continue
+    return None
 
 
-def _value(expression: str) -> float:
-    """Value of `3 × 250 + 40`, products before sums; numbers and the four operations only."""
-    tokens = re.findall(r"\d+(?:\.\d+)?|\D", expression.replace(" ", ""))
-    numbers = [float(tokens[0])]
-    for sign, number in zip((_OPERATIONS[t] for t in tokens[1::2]), map(float, tokens[2::2]), strict=True):
-        if sign in "+-":
-            numbers.append(number if sign == "+" else -number)
-        elif sign == "*":
-            numbers[-1] *= number
-        else:
-            numbers[-1] = numbers[-1] / number if number else float("nan")
-    return sum(numbers)
+def _work_out(node: ast.AST) -> float:
+    if isinstance(node, ast.Constant):
+        return float(node.value)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_work_out(node.operand)
+    if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
+        return _ARITHMETIC[type(node.op)](_work_out(node.left), _work_out(node.right))
+    raise ValueError(ast.dump(node))
 
 
 def refusal(task: SeedTask) -> str:
@@ -196,6 +236,7 @@ FILTERS: tuple[Filter, ...] = (
     language,
     answer_line,
     arithmetic,
+    inconsistent_answer,
     copies_input,
     refusal,
     asks_for_media,
