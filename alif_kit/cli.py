@@ -11,6 +11,7 @@ import typer
 
 from alif_kit import __version__, config, platform
 from alif_kit.errors import StoppedError, UserError
+from alif_kit.review_cli import review_app
 from alif_kit.run_folder import Run
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ teacher_app = typer.Typer(no_args_is_help=True, help="Teachers: the models that 
 synth_app = typer.Typer(no_args_is_help=True, help="Look into, rebuild and finish the synthetic data of a run.")
 app.add_typer(teacher_app, name="teacher")
 app.add_typer(synth_app, name="synth")
+app.add_typer(review_app, name="review")
 
 RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; made on first use, gone on with afterwards.")]
 PresetOption = Annotated[str, typer.Option("--preset", help="`auto`, `smoke`, `t4`, `paper`, or a config.json.")]

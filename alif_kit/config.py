@@ -118,6 +118,8 @@ class Synth:
     """Request k is composed when request k - window is folded in; caps concurrency and fixes the order of everything."""
     novelty_threshold: float = 0.7
     """A candidate whose ROUGE-L F1 with any kept task is above this is dropped [Alif]."""
+    evaluation_sets: tuple[str, ...] = ()
+    """Sets a candidate must not overlap with: local .jsonl, .json, .txt or .parquet files, or Hub ids `org/name:config:split`."""
     held_out_share: float = 0.1
     """Share of accepted examples kept for evaluation, per category."""
 

@@ -22,6 +22,7 @@ from alif_kit import pack
 from alif_kit.batch import BatchClient
 from alif_kit.client import ChatClient, Reply, run_async
 from alif_kit.config import Config
+from alif_kit.contamination import EvaluationSets
 from alif_kit.errors import StoppedError
 from alif_kit.limits import price_of
 from alif_kit.records import AppendOnly, Example, Provenance, read_jsonl, stable_id, write_json, write_jsonl
@@ -78,6 +79,7 @@ class Fold:
 
     def __post_init__(self) -> None:
         self.gate = NoveltyGate(self.config.synth.novelty_threshold)
+        self.evaluation_sets = EvaluationSets(self.config.synth.evaluation_sets)
         for tasks in pack.seeds(self.config.language).values():
             for seed in tasks:
                 self.gate.add(seed)
@@ -97,6 +99,8 @@ class Fold:
         category = row["category"]
         reason = parsed.problem or filters.first_reason(parsed.task)
         scores: dict[str, float] = {}
+        if not reason and self.evaluation_sets.overlap(parsed.task.instruction, parsed.task.input, parsed.task.output):
+            reason = "contaminated"
         if not reason:
             reason, scores = self.gate.judge(parsed.task)
         if not reason and self.accepted[category] >= self.config.synth.targets[category]:

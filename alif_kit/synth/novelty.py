@@ -18,9 +18,11 @@ from alif_kit.records import SeedTask
 from alif_kit.text import comparison_tokens
 
 PAYLOAD_TOKENS = 4
-BATCH = 64
-SKIPPED_SHARE = 0.5
+BATCH = 32
+COMMON_COUNT, COMMON_SHARE = 256, 1 / 16
+ROUNDING = 1e-9
 UNKNOWN = "\0"
+Element = str | tuple[str, int]
 
 
 def rouge_l_f1(common: int, left: int, right: int) -> float:
@@ -34,10 +36,11 @@ def rouge_l_f1(common: int, left: int, right: int) -> float:
 class NoveltyIndex:
     """Token sequences kept so far, searched by exact ROUGE-L F1 (threshold: F1 above it is not novel).
 
-    A longest common subsequence is no longer than the multiset overlap, which postings count for all sequences at once. Only
-    those whose overlap leaves room for a better score are compared token by token, so decisions are exact. A token's second
-    occurrence in a sequence is an element of its own; each distinct token is one character, for rapidfuzz compares strings
-    fastest.
+    A longest common subsequence is no longer than the multiset overlap, which is counted for all sequences at once. Only those
+    whose overlap leaves room for a better score are compared token by token, so decisions are exact. A token's second
+    occurrence in a sequence is an element of its own. An element's place is the list of the sequences that have it, or, once it
+    is common, a byte for every sequence, 1 for those that have it. Each distinct token is one character, for rapidfuzz compares
+    strings fastest.
     """
 
     def __init__(self, threshold: float = 0.7) -> None:
@@ -45,7 +48,8 @@ class NoveltyIndex:
         self._codes: dict[str, str] = {}
         self._texts: list[str] = []
         self._lengths = array("q")
-        self._postings: dict[tuple[str, int], array[int]] = {}
+        self._lists: dict[Element, array[int]] = {}
+        self._flags: dict[Element, bytearray] = {}
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -53,92 +57,88 @@ class NoveltyIndex:
     def add(self, tokens: list[str]) -> None:
         """Keep a sequence; its index is the number of those kept before."""
         for token in tokens:
-            self._codes.setdefault(token, _character(len(self._codes)))
-        text = self._encode(tokens)
-        for element in _elements(text):
-            self._postings.setdefault(element, array("q")).append(len(self._texts))
-        self._texts.append(text)
+            if token not in self._codes:
+                self._codes[token] = _character(len(self._codes))
+        for element in _elements(tokens):
+            self._place(element)
+        self._texts.append(self._encode(tokens))
         self._lengths.append(len(tokens))
 
-    def _encode(self, tokens: list[str]) -> str:
-        return "".join(self._codes.get(token, UNKNOWN) for token in tokens)
+    def _place(self, element: Element) -> None:
+        """Note that the sequence being added has the element."""
+        if flags := self._flags.get(element):
+            flags.extend(bytes(len(self) - len(flags)) + b"\1")
+            return
+        places = self._lists.setdefault(element, array("q"))
+        places.append(len(self))
+        if len(places) >= max(COMMON_COUNT, COMMON_SHARE * len(self)):
+            self._flags[element] = flags = bytearray(len(self) + 1)
+            for index in self._lists.pop(element):
+                flags[index] = 1
 
     def best_match(self, tokens: list[str]) -> tuple[float, int]:
         """The highest F1 against any kept sequence and the lowest index that reaches it; (0.0, -1) when nothing matches."""
-        import numpy
-
-        text = self._encode(tokens)
-        found = sorted(self._found(text), key=len)
-        if not found:
+        shared = self._shared(tokens)
+        most = shared.max(initial=0)
+        if not most:
             return 0.0, -1
-        # A first good score from those that share the most rare elements leaves little to compare in full.
-        rare = self._overlap(found[: max(1, len(found) // 2)])
-        first = numpy.flatnonzero(rare == rare.max())[:BATCH]
-        floor = float(self._exact(text, first).max())
-        indices, bounds = self._possible(text, found, floor)
-        order = numpy.argsort(-bounds, kind="stable")
-        best, where = 0.0, -1
-        for start in range(0, len(order), BATCH):
-            part = order[start : start + BATCH]
-            if bounds[part[0]] < best:
-                break
-            scores = self._exact(text, indices[part])
-            top = float(scores.max())
-            lowest = int(indices[part][scores == top].min())
-            if top > best or (top == best > 0 and lowest < where):
-                best, where = top, lowest
-        return best, where
+        text = self._encode(tokens)
+        floor = self._exact(text, (shared == most).nonzero()[0][:BATCH]).max()
+        indices, bounds = self._possible(shared, len(tokens), floor)
+        if len(indices) > BATCH:
+            promising = indices[bounds.argpartition(-BATCH)[-BATCH:]]
+            indices = indices[bounds >= self._exact(text, promising).max() - ROUNDING]
+        scores = self._exact(text, indices)
+        best = scores.argmax()
+        return float(scores[best]), int(indices[best])
 
     def is_novel(self, tokens: list[str]) -> bool:
         """Whether no kept sequence has an F1 above the threshold: `best_match(tokens)[0] <= threshold`, found faster."""
-        text = self._encode(tokens)
-        indices, bounds = self._possible(text, sorted(self._found(text), key=len), self.threshold)
-        indices = indices[bounds > self.threshold]
-        return not any((self._exact(text, indices[i : i + BATCH]) > self.threshold).any() for i in range(0, len(indices), BATCH))
+        indices, _ = self._possible(self._shared(tokens), len(tokens), self.threshold)
+        batches = (indices[i : i + BATCH] for i in range(0, len(indices), BATCH))
+        return not any((self._exact(self._encode(tokens), batch) > self.threshold).any() for batch in batches)
 
-    def _possible(self, text: str, found: list[array[int]], floor: float) -> tuple[Any, Any]:
-        """Indices of kept sequences whose F1 may reach `floor`, and an upper bound of each. `found` is rarest first.
+    def _encode(self, tokens: list[str]) -> str:
+        return "".join([self._codes.get(token, UNKNOWN) for token in tokens])
 
-        To reach it, floor * n / (2 - floor) of the n elements must be shared. So the commonest few need no counting: who
-        shares too little of the others cannot reach it even with all of those.
+    def _shared(self, tokens: list[str]) -> Any:
+        """The multiset overlap with each kept sequence: [len(self)], unsigned and no wider than needed, to stay in the cache."""
+        import numpy
+
+        elements = _elements(tokens)
+        shared = numpy.zeros(len(self), numpy.min_scalar_type(len(tokens)))
+        listed = b"".join([self._lists[element] for element in elements if element in self._lists])
+        numpy.add.at(shared, numpy.frombuffer(listed, numpy.int64), shared.dtype.type(1))
+        for flags in filter(None, map(self._flags.get, elements)):
+            part = shared[: len(flags)]
+            numpy.add(part, numpy.frombuffer(flags, numpy.uint8), out=part)
+        return shared
+
+    def _possible(self, shared: Any, length: int, floor: float) -> tuple[Any, Any]:
+        """Indices, ascending, of the kept sequences whose F1 may reach `floor`, and an upper bound of each but for `ROUNDING`.
+
+        `length` tokens reach it with the fewest in common against a subsequence of their own: F1 = 2 * common / (length + common).
         """
+        least = math.ceil(floor * length / (2 - floor) - ROUNDING)
+        indices = (shared >= max(1, least)).nonzero()[0]
+        bounds = 2.0 * shared[indices] / (self._lengths_of(indices) + length)
+        reaching = bounds >= floor - ROUNDING
+        return indices[reaching], bounds[reaching]
+
+    def _lengths_of(self, indices: Any) -> Any:
         import numpy
 
-        least = math.floor(floor * len(text) / (2 - floor) + 1e-9)
-        skipped = max(0, min(round(least * SKIPPED_SHARE), len(found) - 1))
-        counted = self._overlap(found[: len(found) - skipped])
-        indices = numpy.flatnonzero(counted >= max(1, least - skipped))
-        bounds = self._f1(counted[indices] + skipped, indices, len(text))
-        return indices[bounds >= floor], bounds[bounds >= floor]
-
-    def _found(self, text: str) -> list[array[int]]:
-        """The postings of the text's elements, as far as there are any."""
-        return [postings for element in _elements(text) if (postings := self._postings.get(element))]
-
-    def _overlap(self, postings: list[array[int]]) -> Any:
-        """Shared elements with every kept sequence: shape [len(self)]."""
-        import numpy
-
-        if not postings:
-            return numpy.zeros(len(self), dtype=numpy.int64)
-        ids = numpy.concatenate([numpy.frombuffer(p, dtype=numpy.int64) for p in postings])
-        return numpy.bincount(ids, minlength=len(self))
-
-    def _f1(self, common: Any, indices: Any, length: int) -> Any:
-        """`rouge_l_f1` for many kept sequences at once; common is at least 1, float steps as there."""
-        import numpy
-
-        lengths = numpy.frombuffer(self._lengths, dtype=numpy.int64)[indices] if len(indices) else numpy.zeros(0)
-        precision, recall = common / length, common / numpy.maximum(lengths, 1)
-        return 2 * precision * recall / numpy.maximum(precision + recall, 5e-324)
+        return numpy.frombuffer(self._lengths, numpy.int64)[indices]
 
     def _exact(self, text: str, indices: Any) -> Any:
-        """Exact F1 against the kept sequences at these indices."""
+        """Exact F1 against the kept sequences at these indices, none of them empty, in the float steps of `rouge_l_f1`."""
+        import numpy
         from rapidfuzz.distance import LCSseq
         from rapidfuzz.process import cdist
 
-        common = cdist([text], [self._texts[i] for i in indices], scorer=LCSseq.similarity)[0]
-        return self._f1(common.astype(float), indices, len(text))
+        common = cdist([text], [self._texts[i] for i in indices.tolist()], scorer=LCSseq.similarity)[0]
+        precision, recall = common / len(text), common / self._lengths_of(indices)
+        return 2 * precision * recall / numpy.maximum(precision + recall, 5e-324)
 
 
 def _character(number: int) -> str:
@@ -147,13 +147,15 @@ def _character(number: int) -> str:
     return chr(code)
 
 
-def _elements(text: str) -> list[tuple[str, int]]:
-    """Characters with their count so far: `"aba" -> [("a", 1), ("b", 1), ("a", 2)]`. Unknown tokens can match nothing."""
+def _elements(tokens: list[str]) -> list[Element]:
+    """Tokens, from the second occurrence on with its number: `["a", "b", "a"] -> ["a", "b", ("a", 2)]`."""
+    if len(set(tokens)) == len(tokens):
+        return tokens
     seen: dict[str, int] = {}
-    elements = []
-    for character in text:
-        seen[character] = seen.get(character, 0) + 1
-        elements.append((character, seen[character]))
+    elements: list[Element] = []
+    for token in tokens:
+        seen[token] = count = seen.get(token, 0) + 1
+        elements.append(token if count == 1 else (token, count))
     return elements
 
 

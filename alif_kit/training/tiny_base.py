@@ -17,16 +17,16 @@ from alif_kit import pack
 from alif_kit.errors import UserError
 from alif_kit.records import stable_id
 
-VOCABULARY = 4096
+VOCABULARY = 3072
 SPECIAL = ("<|pad|>", "<|bos|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>")
 SHAPE = {
-    "hidden_size": 256,
-    "intermediate_size": 704,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
+    "hidden_size": 192,
+    "intermediate_size": 512,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 3,
+    "num_key_value_heads": 3,
 }
-STEPS, BATCH, LENGTH, LEARNING_RATE = 160, 16, 128, 3e-3
+STEPS, BATCH, LENGTH, LEARNING_RATE = 120, 16, 128, 3e-3
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
@@ -96,7 +96,7 @@ def train_tokenizer(texts: list[str]) -> Any:
 
 
 def train_model(tokenizer: Any, texts: list[str], seed: int) -> Any:
-    """A Llama of about 5M parameters, trained on random windows of the texts with AdamW and a one-cycle rate."""
+    """A Llama of about 2.5M parameters, trained on random windows of the texts with AdamW and a one-cycle rate."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
