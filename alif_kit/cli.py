@@ -12,7 +12,7 @@ import typer
 from alif_kit import __version__, config, platform
 from alif_kit.errors import StoppedError, UserError
 from alif_kit.review_cli import review_app
-from alif_kit.run_folder import Run
+from alif_kit.run_folder import Run, latest_json
 
 app = typer.Typer(
     name="alif",
@@ -103,9 +103,11 @@ def generate(
     if estimate:
         _print_estimate(opened)
         return
+    if opened.config.teacher.base_url != "demo" and not opened.done("generate"):
+        _print_estimate(opened)
     counts = pipeline.make_data(opened, batch=batch)
-    trained, held = (sum(counts[side].values()) for side in ("train", "eval"))
-    typer.echo(f"{trained} examples to train on, {held} held out: {opened.file('data')}")
+    _print_funnel(latest_json(opened.file("synth", "funnel.json")))
+    _print_counts(opened, counts)
 
 
 @app.command()
@@ -168,15 +170,37 @@ def base(name: Annotated[str, typer.Argument(help="`tiny`: the small Llama of th
 
 
 @synth_app.command("rebuild")
-def synth_rebuild(run: RunOption = None) -> None:
-    """Judge every paid answer again with today's filters: no request, no cost."""
+def synth_rebuild(run: RunOption = None, changes: SetOption = None) -> None:
+    """Judge every paid answer again with today's filters: no request, no cost.
+
+    `--set synth.novelty_threshold=0.6`, or synth.evaluation_sets or synth.held_out_share, judges by another rule from now on.
+    """
+    from alif_kit.synth import dataset
     from alif_kit.synth import generate as synth
-    from alif_kit.synth.split import finish
 
     opened = Run.resume(run or platform.durable_folder() / "default")
+    if changes:
+        opened = opened.judge_anew(config.load(opened.file("config.json"), dict(_pair(change) for change in changes)))
     funnel = synth.rebuild(opened)
-    finish(opened)
+    dataset.finish(opened)
+    _print_funnel(funnel)
     typer.echo(f"{funnel['accepted']} of {funnel['candidates']} candidates accepted, at no cost")
+
+
+@synth_app.command("finish")
+def synth_finish(
+    run: RunOption = None,
+    push: Annotated[str, typer.Option(metavar="OWNER/NAME", help="Send it to the Hub too, with the key named HF_TOKEN.")] = "",
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see it there; private otherwise.")] = False,
+) -> None:
+    """The accepted examples, as reviewed, as a data set: train and held-out JSONL, Parquet and a card in data/."""
+    from alif_kit.synth import dataset
+
+    opened = Run.resume(run or platform.durable_folder() / "default")
+    token = platform.secret("HF_TOKEN") if push else ""
+    _print_counts(opened, dataset.finish(opened))
+    if push:
+        typer.echo(f"sent, {'public' if public else 'private'}: {dataset.push(opened, push, token, private=not public)}")
 
 
 @synth_app.command("dropped")
@@ -222,16 +246,19 @@ def teacher_demo(
 def _print_estimate(run: Run) -> None:
     from alif_kit.synth.estimate import estimate
 
-    found = estimate(run.config, run)
-    rows = {
-        "requests": f"{found.requests:,}",
-        "tokens": f"{found.prompt_tokens:,} in, {found.completion_tokens:,} out",
-        "cost": f"${found.usd:,.2f}, through the Batch API ${found.usd_batch:,.2f} (budget ${run.config.teacher.max_usd:,.2f})",
-        "time": f"{found.minutes:,.1f} minutes",
-        "accepted": f"{found.acceptance:.0%} of candidates",
-        "basis": found.basis,
-    }
-    _print_summary(rows)
+    _print_summary(estimate(run.config, run).lines(run.config.teacher.max_usd))
+
+
+def _print_counts(run: Run, counts: dict[str, dict[str, int]]) -> None:
+    trained, held = (sum(counts[side].values()) for side in ("train", "eval"))
+    typer.echo(f"{trained} examples to train on, {held} held out: {run.file('data')}")
+
+
+def _print_funnel(funnel: dict[str, Any]) -> None:
+    """What became of the candidates, a line and a bar each."""
+    for reason, count in funnel["reasons"].items():
+        share = count / funnel["candidates"]
+        typer.echo(f"{reason:<22}{count:>8} {share:>7.1%}  {'█' * round(40 * share)}")
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

@@ -72,6 +72,7 @@ class ChatClient:
         self._openai = AsyncOpenAI(
             api_key=key or "none", base_url=base_url or teacher.base_url, max_retries=0, timeout=teacher.timeout_s
         )
+        self._create = self._openai.chat.completions.with_raw_response.create  # loads the library now, not inside a limit's window
 
     async def __aenter__(self) -> ChatClient:
         return self
@@ -159,15 +160,21 @@ class ChatClient:
             **options,
         }
         kept = {name: value for name, value in request.items() if name not in self._refused_options}
-        raw = await self._openai.chat.completions.with_raw_response.create(**kept)
+        if "max_tokens" in self._refused_options:
+            kept["max_completion_tokens"] = request["max_tokens"]
+        raw = await self._create(**kept)
         self.limiter.heed(raw.headers)
         return _reply(raw.parse(), time.monotonic() - started)
 
     def _drop_option(self, error: Exception, options: dict[str, Any]) -> bool:
-        """Whether a 400 names an optional parameter this endpoint does not take; it is left out from now on."""
+        """Whether a 400 names an optional parameter this endpoint does not take; it is left out from now on.
+
+        `max_tokens` becomes `max_completion_tokens`, which newer models of OpenAI want instead.
+        """
         if _status(error) != 400:
             return False
-        droppable = [name for name in ("temperature", *options) if name not in self._refused_options]
+        renamed = ["max_tokens"] if "max_completion_tokens" in str(error) else []
+        droppable = [name for name in (*renamed, "temperature", *options) if name not in self._refused_options]
         named = next((name for name in droppable if name in str(error)), None)
         if named:
             self._refused_options.add(named)

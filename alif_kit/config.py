@@ -7,6 +7,7 @@ Numbers marked [Alif] are the published recipe (arXiv 2510.09051 and its code): 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -218,6 +219,8 @@ OPERATIONAL = {
     "teacher.max_usd",
     "evaluation.batch_size",
 }
+# Fields by which answers that are paid for may be judged again.
+JUDGING = {"synth.novelty_threshold", "synth.evaluation_sets", "synth.held_out_share"}
 
 
 def _smoke() -> Config:
@@ -336,11 +339,11 @@ def flatten(config: Config) -> dict[str, Any]:
     return flat
 
 
-def first_difference(old: Config, new: Config) -> tuple[str, Any, Any] | None:
+def first_difference(old: Config, new: Config, besides: Collection[str] = ()) -> tuple[str, Any, Any] | None:
     """Name, old and new value of the first field that changes a run's result, or None when they agree."""
     before, after = flatten(old), flatten(new)
     for name, value in before.items():
-        if name not in OPERATIONAL and value != after[name]:
+        if name not in OPERATIONAL and name not in besides and value != after[name]:
             return name, value, after[name]
     return None
 

@@ -23,7 +23,7 @@ def walk(run: Run) -> Path:
 
 def make_data(run: Run, *, batch: bool = False) -> dict[str, Any]:
     """Generate until every category has its target, then split; returns counts by side and category."""
-    from alif_kit.synth import generate, split
+    from alif_kit.synth import dataset, generate
 
     if not run.done("generate"):
         teacher = run.config.teacher
@@ -31,7 +31,7 @@ def make_data(run: Run, *, batch: bool = False) -> dict[str, Any]:
         total = sum(run.config.synth.targets.values())
         with bar("generate", total) as update:
             generate.generate(run, key, batch=batch, on_progress=lambda fold: update(len(fold.pool), f"{fold.folded} requests"))
-    return split.finish(run)
+    return dataset.finish(run)
 
 
 def evaluate(run: Run) -> dict[str, Any]:

@@ -55,6 +55,15 @@ class Run:
             )
         return cls(Path(path), configuration.load(saved))
 
+    def judge_anew(self, config: Config) -> Run:
+        """The same run with other rules of judging the answers it has paid for. Raises UserError for any other change."""
+        changed = configuration.first_difference(self.config, config, besides=configuration.JUDGING)
+        if changed:
+            rules = ", ".join(sorted(configuration.JUDGING))
+            raise UserError(f"{changed[0]} cannot change in a run that has begun; of its answers, only {rules} can be set anew")
+        write_json(self.file("config.json"), config.to_dict())
+        return Run(self.path, config)
+
     def file(self, *parts: str) -> Path:
         return self.path.joinpath(*parts)
 

@@ -22,9 +22,18 @@ def test_every_command_the_readme_names_exists():
 
 
 def test_relative_links_resolve():
-    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md"):
+    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")):
         links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", page.read_text("utf-8"))
-        assert [link for link in links if not (ROOT / link).exists()] == []
+        assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_setting_the_documents_name_exists():
+    from alif_kit.config import flatten, load
+
+    known = set(flatten(load("t4")))
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        named = re.findall(r"--set ([a-z_.]+)=", page.read_text("utf-8"))
+        assert set(named) - known <= {"field"}, page
 
 
 def test_the_unsloth_pins_in_the_readme_are_the_pins():

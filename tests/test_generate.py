@@ -14,8 +14,9 @@ from alif_kit.errors import StoppedError, UserError
 from alif_kit.records import Example, read_jsonl
 from alif_kit.run_folder import Run
 from alif_kit.synth import generate
+from alif_kit.synth.dataset import finish
 from alif_kit.synth.demo_teacher import DemoTeacher, Faults
-from alif_kit.synth.split import finish, split
+from alif_kit.synth.split import split
 
 DERIVED = ("pool.jsonl", "dropped.jsonl", "funnel.json")
 
@@ -186,6 +187,6 @@ def test_the_card_says_what_the_run_made(reference):
     counts = finish(run)
     card = run.file("data", "card.md").read_text()
     funnel = json.loads(run.file("synth", "funnel.json").read_text())
-    assert card.startswith("---\nlanguage: [ur, en]\nlicense: cc-by-4.0")
+    assert card.startswith("---\nlanguage: [ur, en]\nlicense: other")
     assert f"| qa | {counts['train']['qa']} | {counts['eval']['qa']} |" in card
     assert f"Of {funnel['candidates']} candidates" in card

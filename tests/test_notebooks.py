@@ -45,14 +45,18 @@ def test_the_parameters_cell_is_tagged(source):
     assert len(tagged) == 1
 
 
+# What each notebook must leave in its run folder.
+LEAVES = {"00_quickstart": "report.html", "01_generate": "data/hub/train.parquet"}
+
+
 @pytest.mark.slow
-def test_the_quickstart_runs_from_top_to_bottom(tmp_path):
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+def test_it_runs_from_top_to_bottom(source, tmp_path):
     import papermill
     from conftest import SMALL
 
     changes = {**SMALL, "pretrain.max_steps": 30, "finetune.max_steps": 20}
     parameters = {"RUN_DIR": str(tmp_path / "run"), "OVERRIDES": changes}
-    papermill.execute_notebook(
-        FOLDER / "00_quickstart.ipynb", tmp_path / "out.ipynb", parameters=parameters, cwd=tmp_path, progress_bar=False
-    )
-    assert (tmp_path / "run/report.html").is_file()
+    notebook, out = source.with_suffix(".ipynb"), tmp_path / "out.ipynb"
+    papermill.execute_notebook(notebook, out, parameters=parameters, cwd=tmp_path, progress_bar=False)
+    assert (tmp_path / "run" / LEAVES[source.stem]).is_file()

@@ -11,7 +11,7 @@ from alif_kit import config
 from alif_kit.errors import UserError
 from alif_kit.records import Example, Provenance, from_dict, write_jsonl
 from alif_kit.run_folder import Run
-from alif_kit.synth import review
+from alif_kit.synth import review, review_sheet
 
 
 def example(number, category="qa", **changes):
@@ -35,7 +35,7 @@ def fill(path, decisions):
         book = load_workbook(path)
         for index, changes in decisions.items():
             for name, value in changes.items():
-                book.active.cell(index + 2, review.COLUMNS.index(name) + 1, value)
+                book.active.cell(index + 2, review_sheet.COLUMNS.index(name) + 1, value)
         book.save(path)
         return []
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -43,7 +43,7 @@ def fill(path, decisions):
     for index, changes in decisions.items():
         rows[index].update(changes)
     with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.DictWriter(file, review.COLUMNS)
+        writer = csv.DictWriter(file, review_sheet.COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
     return rows
@@ -54,13 +54,13 @@ def sheet_of(run, path, count=None, **options):
     path.unlink(missing_ok=True)
     review.export(run, path, count, **options)
     pool = {e.id: e for e in review.read_pool(run)}
-    return [pool[row["id"]] for row in review.read_sheet(path)]
+    return [pool[row["id"]] for row in review_sheet.read(path)]
 
 
 @pytest.mark.parametrize("name", ["sheet.csv", "sheet.xlsx"])
 def test_a_sheet_comes_back_as_it_went_and_holds_no_formula(run, tmp_path, name):
     assert review.export(run, tmp_path / name, 9) == 9
-    rows = review.read_sheet(tmp_path / name)
+    rows = review_sheet.read(tmp_path / name)
     assert {r["output"] for r in rows if r["category"] == "ethics"} == {'=HYPERLINK("x") 1'}
     if name.endswith("xlsx"):
         from openpyxl import load_workbook
@@ -74,16 +74,16 @@ def test_a_sheet_comes_back_as_it_went_and_holds_no_formula(run, tmp_path, name)
 
 @pytest.mark.parametrize("text", ["=1+1", "+92", "-5", "@x", "\t=1", "\n=1", "＝1", "'=1", "''", "1234567890123456", "12e4", "3-4"])
 def test_text_a_spreadsheet_would_run_or_respell_is_neutral_and_comes_back(text):
-    assert review.neutral(text) == "'" + text and review.restore(review.neutral(text)) == text
+    assert review_sheet.neutral(text) == "'" + text and review_sheet.restore(review_sheet.neutral(text)) == text
 
 
 @pytest.mark.parametrize("text", ["سادہ", "", "آج 5 کتابیں", "a=1"])
 def test_other_text_goes_as_it_is(text):
-    assert review.neutral(text) == text == review.restore(text)
+    assert review_sheet.neutral(text) == text == review_sheet.restore(text)
 
 
 def test_an_apostrophe_that_a_reviewer_wrote_stays():
-    assert review.restore("'quoted' text") == "'quoted' text"
+    assert review_sheet.restore("'quoted' text") == "'quoted' text"
 
 
 def test_the_sample_is_in_proportion_and_seeded(run):
@@ -98,9 +98,9 @@ def test_the_sample_is_in_proportion_and_seeded(run):
 def test_a_sheet_of_one_category_or_of_what_is_flagged(run, tmp_path):
     assert {e.category for e in sheet_of(run, tmp_path / "s.csv", category="ethics")} == {"ethics"}
     assert len(sheet_of(run, tmp_path / "s.csv", flagged=True)) == 3
-    assert {row["flags"] for row in review.read_sheet(tmp_path / "s.csv")} == {"mixed_script"}
+    assert {row["flags"] for row in review_sheet.read(tmp_path / "s.csv")} == {"mixed_script"}
     for options, words in (
-        ({"category": "sports"}, "category is 'sports'"),
+        ({"category": "sports"}, "no example of sports is in the pool; the categories are generation"),
         ({"category": "qa", "flagged": True}, "no example of qa is flagged"),
         ({}, "is there already"),
     ):
@@ -217,7 +217,7 @@ def test_two_rows_of_one_reviewer_for_one_example_are_refused(run, tmp_path):
     out = sheet_of(run, tmp_path / "s.csv", category="qa")
     judged = {"id": out[0].id, "instruction": out[0].instruction, "output": out[0].output, "reviewer": "a"}
     fill(tmp_path / "s.csv", {0: {**judged, "decision": "accept"}, 1: {**judged, "decision": "reject"}})
-    with pytest.raises(UserError, match="row 3: a has judged this example in row 2 already"):
+    with pytest.raises(UserError, match="row 3: a has judged this example in a row above already"):
         review.take(run, tmp_path / "s.csv")
 
 
@@ -234,6 +234,25 @@ def test_an_edit_rereads_what_is_in_the_text():
         review.judgement(labelled, "edit", "a", new={"output": "صحت"})
     row = review.judgement(labelled, "edit", "a", new={"output": "صحت", "labels": "صحت, موسم"})
     assert review.apply([labelled], [row])[0].labels == ("صحت", "موسم")
+
+
+QUESTIONS = ("پاکستان کا دار الحکومت کون سا شہر ہے؟", "سورج مشرق سے کیوں نکلتا دکھائی دیتا ہے؟")
+
+
+def test_an_edit_that_repeats_another_example_is_named(run, tmp_path):
+    first, second = pool = [example(n, instruction=text) for n, text in enumerate(QUESTIONS)]
+    write_jsonl(run.file("synth", "pool.jsonl"), pool)
+    others = review.Neighbours(pool, 0.7)
+    for near in (second.instruction, second.instruction.replace("دکھائی", "نظر")):
+        sheet_of(run, tmp_path / "s.csv", category="qa")
+        fill(tmp_path / "s.csv", {0: {"decision": "edit", "reviewer": "a", "new_instruction": near}})
+        with pytest.raises(UserError, match="row 2: .* the filter not_novel"):
+            review.take(run, tmp_path / "s.csv")
+    own = {"instruction": first.instruction.replace("کون سا شہر", "کیا")}
+    assert review.judgement(first, "edit", "a", new=own, others=others)["edit"] == own
+    twins = [second, example(3, instruction=second.instruction.replace("دکھائی", "نظر"))]
+    told = {"output": "زمین اپنے محور پر گھومتی ہے۔"}
+    assert review.judgement(second, "edit", "a", new=told, others=review.Neighbours(twins, 0.7))["edit"] == told
 
 
 def test_khali_empties_an_input(run, tmp_path):
@@ -263,12 +282,12 @@ def test_a_sheet_of_another_kind_is_refused(run, tmp_path):
 
 def test_a_csv_saved_with_semicolons_is_read(run, tmp_path):
     sheet_of(run, tmp_path / "s.csv")
-    before = review.read_sheet(tmp_path / "s.csv")
+    before = review_sheet.read(tmp_path / "s.csv")
     with (tmp_path / "s.csv").open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.DictWriter(file, review.COLUMNS, delimiter=";")
+        writer = csv.DictWriter(file, review_sheet.COLUMNS, delimiter=";")
         writer.writeheader()
         writer.writerows(before)
-    assert review.read_sheet(tmp_path / "s.csv") == before
+    assert review_sheet.read(tmp_path / "s.csv") == before
 
 
 def test_kappa_by_hand():
@@ -322,7 +341,7 @@ def test_the_commands_answer_a_mistake_with_one_sentence_and_code_2(run, tmp_pat
     where = ("--run", run.path)
     for arguments, words in (
         (["export", tmp_path / "s.ods", *where], "ends in .xlsx or .csv"),
-        (["export", tmp_path / "s.csv", "--category", "sports", *where], "category is 'sports'"),
+        (["export", tmp_path / "s.csv", "--category", "sports", *where], "no example of sports is in the pool"),
         (["import", tmp_path / "none.csv", *where], "is missing"),
         (["agreement", "--run", tmp_path / "nowhere"], "holds no config.json"),
         (["app", "--run", tmp_path / "nowhere"], "holds no config.json"),

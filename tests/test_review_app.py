@@ -9,9 +9,10 @@ from alif_kit import config, pack
 from alif_kit.errors import UserError
 from alif_kit.records import Example, Provenance, write_jsonl
 from alif_kit.run_folder import Run
-from alif_kit.synth import review, review_app
+from alif_kit.synth import review, review_app, review_sheet
 from alif_kit.synth.novelty import rouge_l_f1
 from alif_kit.synth.review_app import Desk, Place
+from alif_kit.synth.review_sheet import cells
 from alif_kit.text import comparison_tokens
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script> ${window.hacked=3} {{value}} </div>'
@@ -83,6 +84,46 @@ def test_a_torn_row_of_a_killed_page_is_cut_off_before_the_next(run):
     assert [row["id"] for row in rows_of(run)] == [first, second]
 
 
+def test_a_sheet_imported_while_the_page_runs_is_kept_and_known(run, tmp_path):
+    desk = Desk(run)
+    first, second, third = desk.select("ali").ids[:3]
+    desk.decide(first, "accept", "ali", "", {})
+    row = {**cells(desk.examples[second]), "decision": "reject", "reviewer": "ali"}
+    review_sheet.write(tmp_path / "s.csv", [row])
+    assert review.take(run, tmp_path / "s.csv")["reject"] == 1
+    assert second not in desk.select("ali", unreviewed=True).ids
+    desk.decide(third, "accept", "ali", "", {})
+    assert [row["id"] for row in rows_of(run)] == [first, second, third]
+
+
+def test_a_decision_during_an_import_is_kept(run, tmp_path, monkeypatch):
+    desk, read = Desk(run), review_sheet.read
+    first, second = desk.select("ali").ids[:2]
+    review_sheet.write(tmp_path / "s.csv", [{**cells(desk.examples[first]), "decision": "reject", "reviewer": "ali"}])
+
+    def read_and_decide(path):
+        desk.decide(second, "accept", "sara", "", {})
+        return read(path)
+
+    monkeypatch.setattr(review_sheet, "read", read_and_decide)
+    review.take(run, tmp_path / "s.csv")
+    assert [row["id"] for row in rows_of(run)] == [second, first]
+
+
+def test_the_page_names_an_edit_that_repeats_another_example(run):
+    desk = Desk(run)
+    key = desk.select("ali", "ethics").id
+    near = desk.examples[desk.select("ali", "qa").id].instruction
+    with pytest.raises(UserError, match="the filter not_novel"):
+        desk.decide(
+            key,
+            "edit",
+            "ali",
+            "",
+            {"instruction": near, "output": "سوچ سمجھ کر فیصلہ کریں، جلدی نہ کریں، اور گھر والوں سے ضرور پوچھ لیں۔"},
+        )
+
+
 def test_neighbours_are_the_nearest_by_rouge_l(run):
     from rapidfuzz.distance import LCSseq
 
@@ -94,9 +135,9 @@ def test_neighbours_are_the_nearest_by_rouge_l(run):
         theirs = comparison_tokens(other.instruction)
         if other.id != chosen.id and other.category != "translation":  # that one is compared by its payload
             scores.append(rouge_l_f1(LCSseq.similarity(mine, theirs), len(theirs), len(mine)))
-    found = desk.neighbours.nearest(chosen)
+    found = desk.neighbours.nearest(chosen, chosen.id)
     assert [round(score, 6) for score, _ in found] == [round(s, 6) for s in sorted(scores, reverse=True)[:3]]
-    assert chosen.id not in {key for _, key in found}
+    assert chosen.id not in {other.id for _, other in found}
 
 
 def test_the_card_escapes_teacher_text_and_tells_the_origin(run):
@@ -104,7 +145,7 @@ def test_the_card_escapes_teacher_text_and_tells_the_origin(run):
     html = review_app.card(desk, desk.select("ali", "ethics"), "ali")
     assert "<img" not in html and "<script" not in html and "&lt;img src=x" in html
     assert "استاد-4" in html and "5, 1" in html and "0.25" in html and "mixed_script" in html
-    assert all(seed.instruction.split("\n")[0][:20] in html for seed in pack.seeds("ur")["qa"][:2])
+    assert '<dd dir="ltr">2, 0</dd>' in html  # two seeds shown, no machine example
     assert 'dir="ltr" lang="en">The weather' in review_app.card(desk, desk.select("ali", "translation"), "ali")
 
 

@@ -7,11 +7,10 @@ the assumption it rests on.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from alif_kit.config import Config
-from alif_kit.errors import UserError
 from alif_kit.limits import price_of, price_table
 from alif_kit.run_folder import Run, latest_json
 from alif_kit.synth import generate
@@ -37,8 +36,19 @@ class Estimate:
     seen: int
     basis: str
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    def lines(self, max_usd: float) -> dict[str, str]:
+        """The estimate as names and sentences, beside the budget."""
+        rows = {
+            "requests": f"{self.requests:,}",
+            "tokens": f"{self.prompt_tokens:,} in, {self.completion_tokens:,} out",
+            "cost": f"${self.usd:,.2f}, through the Batch API ${self.usd_batch:,.2f} (budget of the run ${max_usd:,.2f})",
+            "time": f"{self.minutes:,.1f} minutes",
+            "accepted": f"{self.acceptance:.0%} of candidates",
+            "basis": self.basis,
+        }
+        if self.usd > max_usd:
+            rows["over budget"] = f"it would stop after about {max_usd / self.usd:.0%}; raise --max-usd or lower synth.targets"
+        return rows
 
 
 def estimate(config: Config, run: Run | None = None) -> Estimate:
@@ -100,13 +110,3 @@ def _minutes(config: Config, requests: int, tokens: float, seconds: float) -> fl
     if teacher.tokens_per_minute:
         minutes.append(requests * tokens / teacher.tokens_per_minute)
     return round(max(minutes), 2)
-
-
-def refuse_over_budget(config: Config, found: Estimate) -> None:
-    """Raises UserError when the run cannot end within its budget, saying what would."""
-    if found.usd > config.teacher.max_usd:
-        share = config.teacher.max_usd / found.usd
-        raise UserError(
-            f"this run would cost about ${found.usd:.2f}, teacher.max_usd is {config.teacher.max_usd:.2f}; raise it, or ask for "
-            f"{share:.0%} of the examples"
-        )

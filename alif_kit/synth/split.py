@@ -1,81 +1,46 @@
-"""synth: the accepted pool as a data set: training and held-out files, and a card written from the run's own numbers.
+"""synth: which accepted examples train and which are held out, in Urdu-Eval's manner: a share of every category.
 
-In: synth/pool.jsonl, synth/funnel.json. Out: data/train.jsonl, data/eval.jsonl, data/card.md. Novelty has already kept
-near-duplicates out of the pool, so none can stand on both sides of the split.
+In: the pool. Out: two lists, and no near-duplicate across them. Novelty has compared tasks while they came in, but not an input
+with another task's output: a sentence translated one way and back, a passage that is one task's text and another's answer.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
-
-from alif_kit.records import CATEGORIES, Example, read_jsonl, stable_id, write_atomic, write_jsonl
-from alif_kit.run_folder import Run, latest_json
+from alif_kit.records import CATEGORIES, Example, stable_id
+from alif_kit.synth.novelty import PAYLOAD_TOKENS, NoveltyIndex
+from alif_kit.text import comparison_tokens
 
 
-def finish(run: Run) -> dict[str, Any]:
-    """Split the pool, write the three files, return counts by side and category."""
-    pool = list(read_jsonl(run.require("synth", "pool.jsonl", stage="generate"), Example))
-    train, held_out = split(pool, run.config.synth.held_out_share, run.config.seed)
-    write_jsonl(run.file("data", "train.jsonl"), train)
-    write_jsonl(run.file("data", "eval.jsonl"), held_out)
-    counts = {"train": _count(train), "eval": _count(held_out)}
-    write_atomic(run.file("data", "card.md"), card(run, counts))
-    return counts
+def split(pool: list[Example], share: float, seed: int, threshold: float = 0.7) -> tuple[list[Example], list[Example]]:
+    """Hold out `share` of every category, at least one of each that has two; which ones, content and seed decide.
 
-
-def split(pool: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """Hold out `share` of every category, at least one of each that has two; which ones, content and seed decide."""
+    An example whose instruction, input or output has a ROUGE-L F1 above `threshold` with one of a training example goes to the
+    training side, so the held-out side may be a little smaller.
+    """
     held: set[str] = set()
     for category in CATEGORIES:
         ids = sorted((e.id for e in pool if e.category == category), key=lambda i: stable_id(seed, i))
         held |= set(ids[: max(1, round(len(ids) * share))] if len(ids) > 1 else ())
+    held -= near_training([e for e in pool if e.id not in held], [e for e in pool if e.id in held], threshold)
     return [e for e in pool if e.id not in held], [e for e in pool if e.id in held]
 
 
-def _count(examples: list[Example]) -> dict[str, int]:
-    counts = Counter(e.category for e in examples)
-    return {c: counts[c] for c in CATEGORIES if counts[c]}
+def near_training(train: list[Example], held: list[Example], threshold: float) -> set[str]:
+    """Ids of held-out examples that are near a training example, or near one that is."""
+    index, near = NoveltyIndex(threshold), set()
+    for tokens in (tokens for example in train for tokens in payloads(example)):
+        index.add(tokens)
+    while moved := [e for e in held if e.id not in near and not all(map(index.is_novel, payloads(e)))]:
+        near |= {e.id for e in moved}
+        for tokens in (tokens for example in moved for tokens in payloads(example)):
+            index.add(tokens)
+    return near
 
 
-def card(run: Run, counts: dict[str, dict[str, int]]) -> str:
-    """The data card, with the front matter that the Hugging Face Hub reads."""
-    funnel = latest_json(run.file("synth", "funnel.json"))
-    teacher = run.config.teacher
-    rows = "\n".join(f"| {c} | {counts['train'].get(c, 0)} | {counts['eval'].get(c, 0)} |" for c in CATEGORIES)
-    reasons = "\n".join(f"| {reason} | {count} |" for reason, count in funnel["reasons"].items())
-    demo = (
-        "\nThe teacher was the kit's embedded demonstration: it fills templates. The rows show the pipeline at work; they are no "
-        "substitute for data from a real teacher.\n"
-        if teacher.base_url == "demo"
-        else ""
-    )
-    return f"""---
-language: [ur, en]
-license: cc-by-4.0
-task_categories: [text-generation]
-tags: [synthetic, instruction-tuning, urdu]
-configs:
-- config_name: default
-  data_files:
-  - {{split: train, path: train.jsonl}}
-  - {{split: test, path: eval.jsonl}}
----
-# Urdu instructions, run `{run.path.name}`
-
-Made by alif_kit from hand-written seeds with the teacher `{teacher.model}`, temperature {teacher.temperature}.
-{demo}
-| category | train | held out |
-|---|---|---|
-{rows}
-
-Of {funnel["candidates"]} candidates in {funnel["requests"]} requests, {funnel["accepted"]} were kept:
-
-| outcome | candidates |
-|---|---|
-{reasons}
-
-Each row carries its provenance: teacher, request, the seeds and machine examples that request had shown, novelty scores.
-Not reviewed by people unless `provenance.review` says so. The terms of the teacher's provider may limit what models may be
-trained on its answers: read them before you publish.
-"""
+def payloads(example: Example) -> list[list[str]]:
+    """What must not stand on both sides: the input where there is one, else the instruction, and an output that is no label."""
+    asked = comparison_tokens(example.input)
+    if len(asked) < PAYLOAD_TOKENS:
+        asked = comparison_tokens(example.instruction) + asked
+    answered = [] if example.labels else comparison_tokens(example.output)
+    return [tokens for tokens in (asked, answered) if len(tokens) >= PAYLOAD_TOKENS]
