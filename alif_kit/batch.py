@@ -1,8 +1,8 @@
 """First floor: the same `chat` through the OpenAI Batch API, at half the price and within a day.
 
 In: messages, as for client.ChatClient. Out: `Reply`s, when their batch is done. What is asked for together goes into one batch;
-its id and requests are saved before anything is waited for, so the program may be closed for a day and started again: the same
-requests find their batch. Requests that failed, or whose batch expired, are submitted once more, then it stops.
+its requests are saved before it is submitted, its id as soon as it has one, so the program may be closed for a day and started
+again: the same requests find their batch. Requests that failed, or whose batch expired, are submitted once more, then it stops.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class BatchClient:
         for state in self._open_batches():
             mine = {name: fresh.pop(name) for name in state["names"] if name in fresh}
             if mine:
-                self._start(self._follow(state, mine))
+                self._start(self._follow(await self._created(state), mine))
         if fresh:
             self._start(self._follow(await self._submit(fresh, submission=1), fresh))
 
@@ -127,10 +127,31 @@ class BatchClient:
         lines = [{"custom_id": n, "method": "POST", "url": "/v1/chat/completions", "body": b} for n, b in bodies.items()]
         text = "".join(dumps(line) + "\n" for line in lines)
         file = await self._openai.files.create(file=("requests.jsonl", io.BytesIO(text.encode("utf-8"))), purpose="batch")
-        batch = await self._openai.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
-        state = {"id": batch.id, "submission": submission, "names": list(bodies)}
-        write_json(self.folder / f"batch_{batch.id}.json", state)
-        return state
+        state = {"file": file.id, "id": "", "submission": submission, "names": list(bodies)}
+        write_json(self._path(state), state)
+        return await self._create(state)
+
+    async def _create(self, state: dict[str, Any]) -> dict[str, Any]:
+        batch = await self._openai.batches.create(
+            input_file_id=state["file"], endpoint="/v1/chat/completions", completion_window="24h"
+        )
+        return self._save(state, batch.id)
+
+    async def _created(self, state: dict[str, Any]) -> dict[str, Any]:
+        """A state whose batch exists: a kill between creating a batch and saving its id must not pay for it twice."""
+        if state["id"]:
+            return state
+        async for batch in self._openai.batches.list(limit=100):
+            if batch.input_file_id == state["file"]:
+                return self._save(state, batch.id)
+        return await self._create(state)
+
+    def _save(self, state: dict[str, Any], batch: str) -> dict[str, Any]:
+        write_json(self._path(state), state | {"id": batch})
+        return state | {"id": batch}
+
+    def _path(self, state: dict[str, Any]) -> Path:
+        return self.folder / f"batch_{state['file']}.json"
 
     async def _follow(self, state: dict[str, Any], bodies: dict[str, dict[str, Any]]) -> None:
         """Poll a batch to its end, hand out its answers, submit what failed once more."""
@@ -143,7 +164,7 @@ class BatchClient:
             if name in answers:
                 del bodies[name]
                 self._settle(name, answers[name])
-        (self.folder / f"batch_{state['id']}.json").unlink(missing_ok=True)
+        self._path(state).unlink(missing_ok=True)
         if bodies and state["submission"] >= MOST_SUBMISSIONS:
             raise StoppedError(
                 f"{len(bodies)} requests failed in {MOST_SUBMISSIONS} batches (the last one {batch.status}); "

@@ -57,18 +57,21 @@ def price_of(teacher: Teacher) -> Price:
 
 
 class Budget:
-    """Dollars, requests and minutes used, and promised to requests in flight; what could pass a limit is not sent."""
+    """Dollars, requests and minutes used, and promised to requests in flight; what could pass a limit is not sent.
+
+    `price` is the teacher's, times `factor` (the Batch API's half).
+    """
 
     def __init__(self, teacher: Teacher, spent: float = 0.0, requests: int = 0, factor: float = 1.0) -> None:
         price = price_of(teacher)
-        self._teacher, self._price = teacher, Price(price.input * factor, price.output * factor)
+        self._teacher, self.price = teacher, Price(price.input * factor, price.output * factor)
         self._started = time.monotonic()
         self.spent, self.reserved, self.requests = spent, 0.0, requests
 
     def reserve(self, prompt_tokens: int) -> float:
         """Promise the most a request can cost: its prompt and max_tokens out. Raises StoppedError at a limit."""
         t = self._teacher
-        most = self._price.of(prompt_tokens, t.max_tokens)
+        most = self.price.of(prompt_tokens, t.max_tokens)
         if self.spent + self.reserved + most > t.max_usd:
             raise StoppedError(
                 f"the next request could cost ${most:.4f} and pass the budget: ${self.spent:.4f} spent, ${self.reserved:.4f} "
@@ -85,7 +88,7 @@ class Budget:
     def settle(self, promised: float, prompt_tokens: int, completion_tokens: int) -> None:
         """Replace a promise by what the request did cost (0 tokens: it failed)."""
         self.reserved -= promised
-        self.spent += self._price.of(prompt_tokens, completion_tokens)
+        self.spent += self.price.of(prompt_tokens, completion_tokens)
 
 
 class RateLimiter:

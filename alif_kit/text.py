@@ -49,11 +49,19 @@ _PRESENTATION = {
     code: unicodedata.normalize("NFKC", chr(code)).replace(" ", "") for code in (*range(0xFB50, 0xFDFA), *range(0xFE70, 0xFEFD))
 }
 
+# What any step of the policy acts on, besides NFC.
+_UNUSUAL = re.compile(
+    f"{_GONE}|[\u200d\t\r\u000b\u000c\u0085\u2028\u2029\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\ufb50-\ufdff\ufe70-\ufefc]"
+    "|[يىكهةۀ]|ی\u0654|  | \n|\n\n\n|^[ \n]|[ \n]\\Z"
+)
+
 _ARABIC_MARKS = "\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"
 _DROPPED = re.compile(f"[{_ARABIC_MARKS}\u200c\u200d\ufe00-\ufe0f]")
-_SAME_LETTER = str.maketrans("أإٱيىكهةۀۂۓ", "اااییکہۃہہے")
+_SAME_LETTER = dict(zip("أإٱيىكهةۀۂۓ", "اااییکہۃہہے", strict=True))
 _DIGITS = str.maketrans("۰۱۲۳۴۵۶۷۸۹٠١٢٣٤٥٦٧٨٩", "0123456789" * 2)
-_THOUSANDS = re.compile("(?<=[0-9])[,٬](?=[0-9]{2,3}(?![0-9]))")
+_THOUSANDS = re.compile("(?<=[0-9]),(?=[0-9]{2,3}(?![0-9]))")
+_SEPARATOR, _DECIMAL = re.compile(r"(?<=\d)[,٬](?=\d{2,3}\b)"), re.compile(r"(?<=\d)٫(?=\d)")
+_MINUS = re.compile(r"(?<![^\W_])-(?=[0-9])")
 _TOKEN = re.compile("-?[0-9]+(?:[.][0-9]+)*|[^\\s0-9.-]+")
 _ARABIC_FORM = re.compile("^ال.{3}|ۃ$")  # the article and teh marbuta
 _RETROFLEX = re.compile("[ٹڈڑںےھ]")  # with nun ghunna, bari yeh, aspiration: Urdu or Punjabi, never Persian or Arabic
@@ -69,6 +77,13 @@ def _pack() -> dict[str, Any]:
 
 def normalize(text: str) -> str:
     """Text under the policy above: `"\\ufeffكتاب  هے" -> "کتاب ہے"`."""
+    if not _UNUSUAL.search(text) and unicodedata.is_normalized("NFC", text):
+        return text  # most text is clean already, and looking is ten times as fast as mending
+    return _mend(text)
+
+
+def _mend(text: str) -> str:
+    """The policy, step by step."""
     text = _ODD_SPACE.sub(" ", _LINE_END.sub("\n", text))
     text = _JOINER.sub("", _INVISIBLE.sub("", text).translate(_PRESENTATION))
     text = unicodedata.normalize("NFC", text.replace("\u0640", ""))
@@ -94,17 +109,24 @@ def to_western_digits(text: str) -> str:
     return text.translate(_DIGITS)
 
 
+def plain_numbers(text: str) -> str:
+    """Digits as 0-9, a decimal point, no thousands separators: `"۱٬۲۵۰ اور ۲٫۵" -> "1250 اور 2.5"`."""
+    return _SEPARATOR.sub("", _DECIMAL.sub(".", to_western_digits(text)))
+
+
 class _Folding(dict[int, str]):
-    """Translation table that fills itself: letters and marks stay, digits become 0-9, the rest a space."""
+    """Translation table that fills itself: letters alike become one, in lower case; digits 0-9; marks stay; the rest is a space."""
 
     def __missing__(self, code: int) -> str:
         kind, char = unicodedata.category(chr(code)), chr(code)
-        folded = str(unicodedata.decimal(char)) if kind == "Nd" else char if kind[0] in "LM" else " "
+        folded = (
+            str(unicodedata.decimal(char)) if kind == "Nd" else _SAME_LETTER.get(char, char.lower()) if kind[0] in "LM" else " "
+        )
         self[code] = folded
         return folded
 
 
-_FOLDING = _Folding({ord("."): ".", ord("-"): "-", ord("٫"): ".", ord("−"): "-"})
+_FOLDING = _Folding({ord(char): folded for char, folded in zip(".-٫−,٬", ".-.-,,", strict=True)})
 
 
 def comparison_tokens(text: str) -> list[str]:
@@ -113,9 +135,15 @@ def comparison_tokens(text: str) -> list[str]:
     `"Translate: «کِتاب‌خانہ»، ۱٬۲۵۰!" -> ["translate", "کتابخانہ", "1250"]`. Letters of every script stay, Latin in
     lower case; punctuation, Urdu diacritics and ZWNJ go. A number is one token, sign and decimals too: `"−٢٫٥" -> ["-2.5"]`.
     """
-    text = _DROPPED.sub("", normalize(text)).translate(_SAME_LETTER).lower()
-    text = _THOUSANDS.sub("", to_western_digits(text)).translate(_FOLDING)
-    return _TOKEN.findall(re.sub(r"(?<![^\W_])-(?=[0-9])", " \u0000", text).replace("-", " ").replace("\u0000", "-"))
+    return list(_comparison_tokens(text))
+
+
+@lru_cache(maxsize=4096)
+def _comparison_tokens(text: str) -> tuple[str, ...]:
+    """Remembered, since filters, novelty and split each ask for the tokens of the same few texts."""
+    text = _DROPPED.sub("", normalize(text)).translate(_FOLDING)
+    text = _MINUS.sub(" \u0000", _THOUSANDS.sub("", text).replace(",", " "))
+    return tuple(_TOKEN.findall(text.replace("-", " ").replace("\u0000", "-")))
 
 
 def urdu_purity(text: str) -> float:

@@ -29,7 +29,7 @@ import pstats
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -42,7 +42,7 @@ from novelty import lcs_length
 from rich.console import Console
 from rich.table import Table
 
-from alif_kit import client, config
+from alif_kit import client, config, pack
 from alif_kit.client import ChatClient
 from alif_kit.config import Config
 from alif_kit.errors import StoppedError
@@ -210,9 +210,9 @@ def ours(args: argparse.Namespace) -> Rates:
 class PaperGate:
     """The kit's novelty rule at the paper's cost: a new process pool for each candidate, and every kept task gets its table."""
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, tasks: Iterable[SeedTask] = ()) -> None:
         self.threshold = threshold
-        self.kept: list[tuple[str, list[str]]] = []
+        self.kept = [place(task) for task in tasks]
 
     def judge(self, task: SeedTask) -> tuple[str, dict[str, Any]]:
         index, tokens = place(task)
@@ -242,11 +242,7 @@ def paper(args: argparse.Namespace) -> Rates:
     with limited_server(args) as server:
         settled = settings(replace_args(args, in_flight=1), server.url)
         fold, planner = generate.Fold(settled), generate.Planner(settled)
-        seeded, fold.gate = fold.gate, PaperGate(settled.synth.novelty_threshold)
-        assert not fold.pool and len(seeded.payloads) + len(seeded.wholes)
-        for tasks in generate.pack.seeds(settled.language).values():
-            for seed in tasks:
-                fold.gate.add(seed)
+        fold.gate = PaperGate(settled.synth.novelty_threshold, sum(pack.seeds(settled.language).values(), ()))
         meter = Meter(float("inf"))
         with openai.OpenAI(api_key="none", base_url=server.url, max_retries=0) as endpoint:
             while meter.elapsed < args.seconds:
@@ -270,7 +266,7 @@ def ask(endpoint: openai.OpenAI, settled: Config, request: generate.Request) -> 
 def row_of(number: int, category: str, text: str, prompt_hash: str = "") -> dict[str, Any]:
     facts = {"request": number, "category": category, "count": TASKS, "response": text, "prompt_hash": prompt_hash}
     sources = {"seeds_shown": (), "machine_shown": (), "model": "teacher", "finish_reason": "stop"}
-    return facts | sources | {"prompt_tokens": 0, "completion_tokens": 0}
+    return facts | sources | {"prompt_tokens": 0, "completion_tokens": 0, "usd": 0.0}
 
 
 def replace_args(args: argparse.Namespace, **changes: Any) -> argparse.Namespace:
@@ -400,7 +396,7 @@ def folding(args: argparse.Namespace) -> dict[str, float]:
     show(
         table,
         f"Folding answers in {verdict} 2,000 requests a minute of {TASKS} tasks ({NEEDED:.1f} requests/s, {NEEDED * TASKS:.0f} "
-        f"rows/s); {fold.reasons_total['accepted']:,} of {len(rows) * TASKS:,} rows were accepted.",
+        f"rows/s); {fold.funnel()['accepted']:,} of {len(rows) * TASKS:,} rows were accepted.",
     )
     if args.profile:
         profile(fold, answers(args.answers, "profiled"))

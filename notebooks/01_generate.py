@@ -36,12 +36,6 @@ PRESET = "smoke"
 TEACHER = "demo"  # "demo", "paid" (any API) or "local" (Ollama on this machine)
 OVERRIDES = {}
 
-# %% [markdown]
-# ## Which teacher?
-# `demo` fills templates and shows the mechanics. `paid` is any endpoint of the OpenAI
-# protocol; its key comes from the environment or the platform's secret store.
-# `local` is free: `ollama serve`, `ollama pull gemma3:12b`, and patience.
-
 # %%
 from pathlib import Path
 
@@ -53,6 +47,13 @@ from alif_kit.run_folder import Run
 from alif_kit.synth import dataset, estimate, generate, review
 from alif_kit.synth.split import payloads
 
+# %% [markdown]
+# ## Which teacher?
+# `demo` fills templates and shows the mechanics. `paid` is any endpoint of the OpenAI
+# protocol; its key comes from the environment or the platform's secret store.
+# `local` is free: `ollama serve`, `ollama pull gemma3:12b`, and patience.
+
+# %%
 free = {"teacher.usd_per_million_input": 0, "teacher.usd_per_million_output": 0}
 ollama = {"teacher.base_url": "http://localhost:11434/v1", "teacher.key_name": ""}
 ollama |= {"teacher.model": "gemma3:12b", "synth.tasks_per_call": 5, **free}

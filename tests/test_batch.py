@@ -35,7 +35,11 @@ class BatchServer:
 
             def do_GET(self):
                 parts = self.path.split("/")
-                if parts[2] == "files":
+                if self.path.startswith("/v1/batches?"):
+                    self.send(
+                        {"object": "list", "data": [server.view(n, "in_progress") for n in server.batches], "has_more": False}
+                    )
+                elif parts[2] == "files":
                     self.send_bytes(server.files[parts[3]])
                 else:
                     self.send(server.poll(parts[3]))
@@ -128,6 +132,17 @@ def test_closed_while_waiting_and_opened_again_it_finds_its_batch(server, tmp_pa
     server.polls_needed = 0
     replies, _ = ask(server, tmp_path, ["ایک", "دو"])
     assert [r.text for r in replies] == ["جواب ایک", "جواب دو"] and len(server.batches) == 1
+
+
+def test_killed_between_creating_a_batch_and_saving_its_id_it_finds_it(server, tmp_path):
+    server.polls_needed = 1000
+    with pytest.raises(TimeoutError):
+        ask(server, tmp_path, ["ایک"], seconds=1.0)
+    [path] = tmp_path.glob("batch_*.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "id": ""}))
+    server.polls_needed = 0
+    replies, _ = ask(server, tmp_path, ["ایک"])
+    assert replies[0].text == "جواب ایک" and len(server.batches) == 1
 
 
 def test_partial_failures_are_submitted_once_more(server, tmp_path):

@@ -194,3 +194,8 @@ def test_importing_text_loads_nothing_heavy() -> None:
 @given(texts)
 def test_every_text_gets_a_language(text: str) -> None:
     assert identify_language(text)
+
+
+@given(texts)
+def test_the_quick_look_changes_nothing(text):
+    assert normalize(text) == policy._mend(text)

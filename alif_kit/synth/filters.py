@@ -17,7 +17,7 @@ from typing import Any
 from alif_kit import pack
 from alif_kit.records import CATEGORIES, SeedTask
 from alif_kit.synth.parse import TAGS, final_answer
-from alif_kit.text import comparison_tokens, identify_language, to_western_digits, urdu_purity
+from alif_kit.text import comparison_tokens, identify_language, plain_numbers, urdu_purity
 
 Filter = Callable[[SeedTask], str]
 
@@ -128,14 +128,14 @@ def inconsistent_answer(task: SeedTask) -> str:
     """`inconsistent_answer`: the number of the final answer is nowhere in the steps or the question, or two answers differ."""
     if task.category != "reasoning":
         return ""
-    steps, _, answer = _plain_numbers(task.output).rpartition("جواب:")
+    steps, _, answer = plain_numbers(task.output).rpartition("جواب:")
     earlier = [line for line in steps.splitlines() if line.startswith("جواب:")]
     if any(comparison_tokens(line)[1:] != comparison_tokens(answer) for line in earlier):
         return "inconsistent_answer"
     numbers = re.findall(_NUMBER, answer)
     if len(numbers) != 1 or not _equations(steps):
         return ""
-    known = {float(n) for n in re.findall(_NUMBER, steps + _plain_numbers(f"{task.instruction} {task.input}"))}
+    known = {float(n) for n in re.findall(_NUMBER, steps + plain_numbers(f"{task.instruction} {task.input}"))}
     return "" if float(numbers[0]) in known else "inconsistent_answer"
 
 
@@ -151,18 +151,13 @@ def arithmetic(task: SeedTask) -> str:
 def _equations(text: str) -> list[tuple[str, str]]:
     """Both sides of each equals sign that has an operation before it: `"کل ۳ × ۴ = ۱۲ ہوئے" -> [(" 3 × 4 ", " 12 ")]`."""
     found = []
-    for line in _plain_numbers(text).splitlines():
+    for line in plain_numbers(text).splitlines():
         parts = line.split("=")
         for before, after in zip(parts, parts[1:], strict=False):
             left, right = _LEFT.search(before)[0], _RIGHT.search(after)[0]
             if _OPERATION.search(left) and right.strip():
                 found.append((left, right))
     return found
-
-
-def _plain_numbers(text: str) -> str:
-    """Digits as 0-9, a decimal point, no thousands separators: `"۱٬۲۵۰ اور ۲٫۵" -> "1250 اور 2.5"`."""
-    return re.sub(r"(?<=\d)[,٬](?=\d{2,3}\b)", "", re.sub(r"(?<=\d)٫(?=\d)", ".", to_western_digits(text)))
 
 
 def _value(expression: str) -> float | None:
@@ -200,7 +195,7 @@ def asks_for_media(task: SeedTask) -> str:
 
 def contact_data(task: SeedTask) -> str:
     """`contact_data`: links, e-mail addresses, mobile and identity-card numbers."""
-    return "contact_data" if any(_CONTACT.search(_plain_numbers(text)) for text in _texts(task)) else ""
+    return "contact_data" if any(_CONTACT.search(plain_numbers(text)) for text in _texts(task)) else ""
 
 
 def repetition(task: SeedTask) -> str:

@@ -24,7 +24,6 @@ from alif_kit.client import ChatClient, Reply, run_async
 from alif_kit.config import Config
 from alif_kit.contamination import EvaluationSets
 from alif_kit.errors import StoppedError
-from alif_kit.limits import price_of
 from alif_kit.records import AppendOnly, Example, Provenance, read_jsonl, stable_id, write_json, write_jsonl
 from alif_kit.run_folder import Run, latest_json
 from alif_kit.synth import filters
@@ -76,6 +75,7 @@ class Fold:
     folded: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    usd: float = 0.0
 
     def __post_init__(self) -> None:
         self.gate = NoveltyGate(self.config.synth.novelty_threshold)
@@ -94,6 +94,7 @@ class Fold:
         self.folded += 1
         self.tokens_in += row["prompt_tokens"]
         self.tokens_out += row["completion_tokens"]
+        self.usd += row["usd"]
 
     def _judge(self, parsed: Parsed, row: dict[str, Any]) -> None:
         category = row["category"]
@@ -227,7 +228,7 @@ def generate(run: Run, key: str = "", *, batch: bool = False, on_progress: Progr
         try:
             run_async(_generate(run, fold, key, url, batch, on_progress))
         finally:
-            facts |= {"tokens_in": fold.tokens_in, "tokens_out": fold.tokens_out, "usd_api": _spent(config, fold)}
+            facts |= {"tokens_in": fold.tokens_in, "tokens_out": fold.tokens_out, "usd_api": round(fold.usd, 6)}
             funnel = write_derived(run, fold)
         _refuse_stall(fold)
     return funnel
@@ -254,15 +255,9 @@ def write_derived(run: Run, fold: Fold) -> dict[str, Any]:
     return funnel
 
 
-def _spent(config: Config, fold: Fold) -> float:
-    return round(price_of(config.teacher).of(fold.tokens_in, fold.tokens_out), 6)
-
-
 async def _generate(run: Run, fold: Fold, key: str, url: str, batch: bool, on_progress: Progress | None) -> None:
     answered = read_journal(run)
-    price = price_of(run.config.teacher)
-    spent = sum(price.of(row["prompt_tokens"], row["completion_tokens"]) for row in answered.values())
-    used = {"base_url": url, "spent": spent, "requests": len(answered)}
+    used = {"base_url": url, "spent": sum(row["usd"] for row in answered.values()), "requests": len(answered)}
     teacher = run.config.teacher
     async with (
         BatchClient(teacher, key, run.file("synth", "batch"), **used) if batch else ChatClient(teacher, key, **used) as client
@@ -322,6 +317,7 @@ async def _ask(client: ChatClient | BatchClient, journal: AppendOnly, request: R
         "finish_reason": reply.finish_reason,
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.completion_tokens,
+        "usd": client.budget.price.of(reply.prompt_tokens, reply.completion_tokens),
         "seconds": reply.seconds,
     }
     journal.append(row)

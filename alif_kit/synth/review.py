@@ -7,7 +7,7 @@ a row per judgement with the original beside the edit. It only grows, so that pa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
@@ -22,13 +22,12 @@ from alif_kit.synth.filters import first_reason
 from alif_kit.synth.novelty import PAYLOAD_TOKENS, NoveltyGate
 from alif_kit.synth.parse import LABELLED, infer_meta
 from alif_kit.synth.review_sheet import DECISIONS, cells, changes, new_text, stratified
-from alif_kit.text import comparison_tokens, to_western_digits, urdu_purity
+from alif_kit.text import comparison_tokens, plain_numbers, urdu_purity
 
 Row = dict[str, Any]
 FLAGS = ("near_duplicate", "odd_length", "mixed_script", "answer_not_last", "label_unnamed")
 NEAR, EXTREME, PURITY = 0.1, 0.02, 0.95
 _RESULT = re.compile(r"=\s*(-?\d+(?:\.\d+)?)")
-_THOUSANDS = re.compile(r"(?<=\d)[,٬](?=\d{2,3}\b)")
 
 
 def flags(example: Example, threshold: float, limits: dict[str, tuple[int, int]]) -> tuple[str, ...]:
@@ -64,7 +63,7 @@ def _urdu_texts(example: Example) -> list[str]:
 
 
 def _answer_not_last(example: Example) -> bool:
-    results = _RESULT.findall(_THOUSANDS.sub("", to_western_digits(example.output)))
+    results = _RESULT.findall(plain_numbers(example.output))
     said = [float(token) for token in comparison_tokens(example.meta.get("answer", "")) if re.fullmatch(r"-?\d+(\.\d+)?", token)]
     return len(results) > 1 and bool(said) and float(results[-1]) not in said
 
@@ -94,12 +93,13 @@ class Neighbours:
         found = extract(_compared(task), self._tokens, scorer=Indel.normalized_similarity, limit=count + 1)
         return [(score, self.pool[key]) for _, score, key in found if key != besides and score > 0][:count]
 
-    def too_near(self, task: SeedTask, besides: str) -> str:
-        """`not_novel`, or the empty string: the gate's word on a task that is to stand where the example `besides` stood."""
+    def too_near(self, original: Example, revised: Example) -> str:
+        """`not_novel`, or the empty string: the gate's word on the rest of the pool, unless what it compares is unchanged."""
         gate = NoveltyGate(self.threshold)
-        for _, example in self.nearest(task, besides):  # the others are further away and cannot change it
-            gate.add(example)
-        return gate.judge(task)[0]
+        if _compared(original) != _compared(revised):
+            for _, example in self.nearest(revised, original.id):  # the others are further away and cannot change it
+                gate.add(example)
+        return gate.judge(revised)[0]
 
 
 def _compared(task: SeedTask) -> list[str]:
@@ -111,7 +111,7 @@ def _compared(task: SeedTask) -> list[str]:
 
 
 def read_pool(run: Run) -> list[Example]:
-    """The accepted examples, as they came from the teacher. Raises UserError when `alif generate` has not run."""
+    """The accepted examples. Raises UserError when `alif generate` has not run."""
     return list(read_jsonl(run.require("synth", "pool.jsonl", stage="generate"), Example))
 
 
@@ -124,8 +124,8 @@ def export(run: Run, path: Path, count: int | None, seed: int = 0, category: str
     raised = pool_flags(run, pool)
     pool = [e for e in pool if category in ("", e.category) and (raised[e.id] or not flagged)]
     if not pool:
-        what = f"no example of {category or 'any category'} is {'flagged' if flagged else 'in the pool'}"
-        raise UserError(f"{what}; the categories are {', '.join(CATEGORIES)}")
+        state = "flagged" if flagged else "in the pool"
+        raise UserError(f"no example of {category or 'any category'} is {state}; the categories are {', '.join(CATEGORIES)}")
     chosen = pool if count is None else stratified(pool, count, seed)
     review_sheet.write(path, [cells(e, raised[e.id]) for e in chosen])
     return len(chosen)
@@ -183,16 +183,11 @@ def judgement(
         raise UserError("decision is edit, but no text is new; write the new text, or decide accept")
     if decision != "edit" and edit:
         raise UserError(f"decision is {decision}, but {', '.join(edit)} has new text; decide edit, or take the new text out")
-    if edit and (reason := _fault(original, revise(original, edit), others)):
+    revised = revise(original, edit) if edit else original
+    if edit and (reason := first_reason(revised) or (others.too_near(original, revised) if others else "")):
         raise UserError(f"the edited example does not pass the filter {reason}; correct the new text, or decide reject")
     judged = {"id": original.id, "decision": decision, "reviewer": reviewer.strip(), "note": note.strip()}
     return {**judged, "original": to_dict(original), "edit": edit or None}
-
-
-def _fault(original: Example, revised: Example, others: Neighbours | None) -> str:
-    """The filter that a revised example fails. What novelty does not look at cannot make it less novel."""
-    asked = _compared(original) != _compared(revised)
-    return first_reason(revised) or (others.too_near(revised, original.id) if others and asked else "")
 
 
 def revise(original: Example, edit: Row) -> Example:
@@ -217,10 +212,7 @@ def write(run: Run, judgements: Iterable[Row]) -> None:
 
 
 def apply(pool: Iterable[Example], judgements: Iterable[Row]) -> list[Example]:
-    """The pool as reviewed: rejected ones gone, edits made, `provenance.review` set.
-
-    The last judgement of an example counts, whoever made it; judgements of examples that are not in the pool count for nothing.
-    """
+    """The pool as reviewed: rejected ones gone, edits made, `provenance.review` set. The last word on an example counts."""
     last = {row["id"]: row for row in judgements}
     kept = (e for e in pool if last.get(e.id, {}).get("decision") != "reject")
     return [_reviewed(e, last[e.id]["edit"]) if e.id in last else e for e in kept]
@@ -240,13 +232,14 @@ def agreement(judgements: Iterable[Row]) -> dict[str, Row]:
     for row in judgements:
         said.setdefault(row["reviewer"], {})[row["id"]] = row["decision"]
     pairs = {}
-    for left, right in combinations(sorted(said), 2):
-        sides = [(said[left][key], said[right][key]) for key in said[left] if key in said[right]]
-        pairs[f"{left}, {right}"] = {"n": len(sides), "kappa": cohen_kappa(*zip(*sides, strict=True)) if sides else None}
+    for (left, lefts), (right, rights) in combinations(sorted(said.items()), 2):
+        both = lefts.keys() & rights.keys()
+        kappa = cohen_kappa([lefts[key] for key in both], [rights[key] for key in both]) if both else None
+        pairs[f"{left}, {right}"] = {"n": len(both), "kappa": kappa}
     return pairs
 
 
-def cohen_kappa(left: Sequence[str], right: Sequence[str]) -> float | None:
+def cohen_kappa(left: list[str], right: list[str]) -> float | None:
     """(observed - expected) / (1 - expected) agreement (Cohen 1960); None when both always say the same one thing."""
     n = len(left)
     observed = sum(a == b for a, b in zip(left, right, strict=True)) / n

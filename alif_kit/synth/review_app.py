@@ -28,8 +28,8 @@ DECISION_NAMES = {"accept": "قبول", "edit": "ترمیم", "reject": "مست�
 FLAG_NAMES = dict(
     zip(review.FLAGS, ("ملتی جلتی", "غیر معمولی طوالت", "ملی جلی لکھائی", "جواب حساب سے مختلف", "زمرہ بتایا نہیں گیا"), strict=True)
 )
-BUTTONS = {"previous": "پچھلی · Previous (P, →)", "accept": "قبول · Accept (A)", "edit": "ترمیم · Edit (E)"}
-BUTTONS |= {"reject": "مسترد · Reject (R)", "next": "اگلی · Next (N, ←)"}
+BUTTONS = {"previous": "پچھلی · Previous (P)", "accept": "قبول · Accept (A)", "edit": "ترمیم · Edit (E)"}
+BUTTONS |= {"reject": "مسترد · Reject (R)", "next": "اگلی · Next (N)"}
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,9 @@ def _decide(desk: Desk, decision: str, at: Place, reviewer: str, note: str, *tex
     except (UserError, OSError) as error:
         refused, skip = _status("refused", "محفوظ نہیں ہوا", f"not saved: {error}"), _gradio().skip()
         return [skip, skip, skip, refused, skip, *(skip for _ in texts)]
-    last = at.at + 1 == len(at.ids)
-    words = ("محفوظ ہو گیا؛ یہ آخری مثال تھی", "saved; that was the last one") if last else ("محفوظ ہو گیا", "saved")
-    return _show(desk, at.moved(1), reviewer, _status("saved", f"{DECISION_NAMES[decision]}: {words[0]}", words[1]))
+    urdu, english = ("؛ یہ آخری مثال تھی", "; that was the last one") if at.id == at.ids[-1] else ("", "")
+    said = _status("saved", f"{DECISION_NAMES[decision]}: محفوظ ہو گیا{urdu}", f"saved{english}")
+    return _show(desk, at.moved(1), reviewer, said)
 
 
 def _gradio() -> Any:

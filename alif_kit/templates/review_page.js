@@ -1,5 +1,5 @@
 () => {
-  // Keys and focus of the review page. gradio calls this function once, when the page has loaded.
+  // Keys (the letters on the buttons, and the arrows) and focus of the review page. gradio calls this function once, when the page has loaded.
   const page = document.documentElement;
   const find = (id) => document.getElementById(id);
   page.dir = 'rtl';
