@@ -41,4 +41,5 @@ def evaluate(run: Run) -> dict[str, Any]:
 
     if run.done("evaluate"):
         return suites.evaluate(run, "")
+    run.require("data", "eval.jsonl", stage="generate")  # before a base is built or loaded
     return suites.evaluate(run, tiny_base.resolve(run.config.base.model, run.config.language, run.config.seed))

@@ -93,10 +93,12 @@ def test_generate_then_look_at_what_was_dropped(tmp_path):
     assert unknown.returncode == 2 and "the reasons here are" in unknown.stderr
 
 
-def test_a_read_only_folder_is_a_sentence(tmp_path):
+@pytest.mark.parametrize("kind", ["read-only", "not a folder"])
+def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path, kind):
     blocker = tmp_path / "file"
     blocker.write_text("not a folder")
-    result = alif("generate", "--preset", "smoke", "--run", str(blocker / "r"))
+    place = "/sys" if kind == "read-only" else str(blocker)  # no one, not even root, can make a folder there
+    result = alif("generate", "--preset", "smoke", "--run", f"{place}/r")
     assert result.returncode == 1 and "Traceback" not in result.stderr and "alif:" in result.stderr
 
 

@@ -1,7 +1,11 @@
 """client: what is retried and what is not, the money stop, secrets, running inside an event loop."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import completion
@@ -129,3 +133,38 @@ def test_run_async_hands_on_errors_from_inside_a_loop():
 
     with pytest.raises(UserError, match="as it is"):
         asyncio.run(notebook())
+
+
+def test_no_answer_is_lost_when_four_of_ten_are_throttled():
+    from alif_kit.synth.demo_teacher import DemoTeacher, Faults
+
+    prompts = [f"کام نمبر {n}\nقسم: سوال جواب (qa)\nتعداد: 1" for n in range(400)]
+    teacher = replace(TEACHER, model="alif-demo-teacher", concurrency=50, max_attempts=10)
+
+    async def work(url):
+        async with ChatClient(teacher, KEY, base_url=url) as client:
+            return await asyncio.gather(*(client.chat([{"role": "user", "content": prompt}]) for prompt in prompts))
+
+    with DemoTeacher(faults=Faults(rate_limit=0.4, server_error=0.05, retry_after_s=0.01)) as server:
+        replies = run_async(work(server.base_url))
+        assert len(replies) == 400 and server.stats["answered"] == 400 and server.stats["rate_limited"] > 100
+
+
+OLDEST = ("openai==1.40.0", "httpx<0.28")  # httpx: 1.40 hands it an argument that 0.28 took away
+
+
+@pytest.mark.slow
+def test_the_same_tests_pass_on_the_oldest_library_that_is_allowed(tmp_path):
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(tmp_path), *OLDEST]
+    if subprocess.run(install, capture_output=True).returncode:
+        pytest.skip(f"{OLDEST[0]} could not be installed here")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    version = subprocess.run(
+        [sys.executable, "-c", "import openai; print(openai.VERSION)"], env=environment, capture_output=True, text=True
+    )
+    assert version.stdout.strip() == "1.40.0"
+    tests = [str(Path(__file__).with_name(f"test_{name}.py")) for name in ("client", "limits", "batch")]
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-m", "not slow", *tests], env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout[-3000:]

@@ -96,21 +96,24 @@ def test_a_rebuild_costs_nothing_and_gives_the_same(reference):
     assert derived(run) == before
 
 
-def test_faults_of_the_server_change_nothing(reference, tmp_path):
-    with DemoTeacher(faults=Faults(rate_limit=0.2, server_error=0.1, drop=0.1, retry_after_s=0.01)) as teacher:
-        run = make(tmp_path / "r", teacher.base_url, **{"teacher.max_attempts": 12})
+@pytest.mark.parametrize("kind", Faults.TRANSPORT)
+def test_faults_of_the_server_change_nothing(reference, tmp_path, kind):
+    with DemoTeacher(faults=Faults(**{kind: 0.3}, retry_after_s=0.01)) as teacher:
+        run = make(tmp_path / "r", teacher.base_url, **{"teacher.max_attempts": 20})
         assert derived(run) == derived(reference[0])
         assert teacher.stats["requests"] > reference[1]
 
 
-def test_a_misbehaving_teacher_gets_nothing_malformed_in(tmp_path):
-    faults = Faults(truncated=0.1, malformed=0.1, refusing=0.1, wrong_language=0.1, duplicates=0.1)
-    with DemoTeacher(faults=faults) as teacher:
+@pytest.mark.parametrize("kind", Faults.CONTENT)
+def test_a_misbehaving_teacher_gets_nothing_malformed_in(tmp_path, kind):
+    expected = {"refusing": "malformed", "duplicates": "not_novel", "wrong_language": "wrong_language"}.get(kind, kind)
+    with DemoTeacher(faults=Faults(**{kind: 0.3})) as teacher:
         run = make(tmp_path / "r", teacher.base_url)
     funnel = json.loads(run.file("synth", "funnel.json").read_text())
-    assert {"malformed", "not_novel"} <= set(funnel["reasons"])
-    for example in read_jsonl(run.file("synth", "pool.jsonl"), Example):
-        assert generate.filters.first_reason(example) == ""
+    assert expected in funnel["reasons"]
+    pool = list(read_jsonl(run.file("synth", "pool.jsonl"), Example))
+    assert len(pool) == sum(run.config.synth.targets.values())
+    assert [generate.filters.first_reason(example) for example in pool] == [""] * len(pool)
 
 
 def test_a_stalled_category_stops_with_advice(tmp_path):
@@ -154,6 +157,20 @@ def kill_and_resume(path, teacher, kills, seed):
     subprocess.run([sys.executable, "-c", SCRIPT, str(path)], check=True)
 
 
+def test_a_full_disk_is_a_sentence_and_nothing_is_half_written(reference, tmp_path):
+    with DemoTeacher() as teacher:
+        run = Run.open(tmp_path / "r", settings(teacher.base_url))
+        command = [sys.executable, "-m", "alif_kit.cli", "generate", "--run", str(run.path)]
+        limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000)); from alif_kit.cli import main; import sys; sys.argv = {command[2:]!r}; main()"
+        full = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True)
+        assert full.returncode == 1 and "Traceback" not in full.stderr
+        assert "what was written before is whole" in full.stderr.splitlines()[-1]
+        assert not list(run.path.rglob("*.partial")) and len(generate.read_journal(run)) > 0
+        assert subprocess.run(command, capture_output=True).returncode == 0
+        assert derived(run) == derived(reference[0])
+        assert teacher.stats["requests"] <= reference[1] + run.config.synth.window
+
+
 def killed_equals_uninterrupted(reference, tmp_path, kills):
     with DemoTeacher(faults=Faults(latency_s=0.05)) as teacher:
         run = Run.open(tmp_path / "r", settings(teacher.base_url))
@@ -169,6 +186,27 @@ def test_killed_and_resumed_equals_uninterrupted(reference, tmp_path):
 @pytest.mark.slow
 def test_fifty_kills(reference, tmp_path):
     killed_equals_uninterrupted(reference, tmp_path, kills=50)
+
+
+MEMORY = """
+import resource, sys
+from alif_kit import config
+from alif_kit.run_folder import Run
+from alif_kit.synth import dataset, generate
+changes = {"synth.targets": config.targets_of(50_000), "synth.novelty_threshold": 1.0, "synth.tasks_per_call": 100, "synth.window": 16}
+run = Run.open(sys.argv[1], config.load("smoke", {**changes, "teacher.base_url": sys.argv[2]}))
+funnel = generate.generate(run)
+dataset.finish(run)
+print(funnel["accepted"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_fifty_thousand_rows_fit_in_a_gibibyte(tmp_path):
+    with DemoTeacher() as teacher:
+        command = [sys.executable, "-c", MEMORY, str(tmp_path / "r"), teacher.base_url]
+        rows, mebibytes = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    assert rows == sum(config.targets_of(50_000).values()) and mebibytes < 1024
 
 
 def test_the_split_is_stratified_and_stable(reference):

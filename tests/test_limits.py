@@ -83,6 +83,21 @@ def test_the_server_counts_no_more_than_the_limit(endpoint):
     assert most_in_a_window(moments, [1] * 20, 1.0) <= 8
 
 
+def test_the_server_counts_no_more_tokens_than_the_limit(endpoint):
+    """Each answer has used 15 tokens; before it came, 58 were kept free for it."""
+    message = [{"role": "user", "content": "سلام"}]
+
+    async def work():
+        async with ChatClient(TEACHER, base_url=endpoint.base_url) as client:
+            await client.chat(message)
+            client.limiter = RateLimiter(tokens_per_minute=100, window_s=3.0)
+            await asyncio.gather(*(client.chat(message) for _ in range(12)))
+
+    run_async(work())
+    moments = sorted(r["time"] for r in endpoint.requests[1:])
+    assert 15 < most_in_a_window(moments, [15] * 12, 1.0) <= 100
+
+
 def test_nothing_left_means_a_pause(endpoint):
     headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "600ms"}
     endpoint.queue = [(200, headers, completion())]
