@@ -62,7 +62,10 @@ class Lora:
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     """Linear layers that get an adapter."""
     train_vocab: str = "none"
-    """`none` leaves the vocabulary frozen; `full` trains embed_tokens and lm_head, as the paper does."""
+    """`none` leaves the vocabulary frozen; `rows` trains the rows of embed_tokens and lm_head that the language uses; `full`
+    trains both matrices whole, as the paper does."""
+    vocab_coverage: float = 0.999
+    """With `rows`: the share of the training corpus's tokens in the language that the trained rows must cover."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +133,46 @@ class Corpus:
     """Running text for continued pretraining."""
 
     source: str = "pack"
-    """`pack`: the sample corpus of the language pack."""
+    """`pack` (the sample of the language pack), `wikipedia` (wikimedia/wikipedia 20231101), a Hub data set as `org/name`,
+    `org/name:config` or `org/name:config:split`, or a local .txt, .jsonl or .parquet file."""
+    replay: str = "pack"
+    """Where the English comes from: the same forms."""
+    text_field: str = "text"
+    """Column that holds the text in a Hub data set or a local .jsonl or .parquet file."""
+    max_documents: int = 0
+    """Documents read from the source at most, in its order; 0 for all."""
+    held_out_documents: int = 200
+    """Documents kept for evaluation, chosen by content; `pack` has its own split."""
+    min_words: int = 40
+    """A cleaned document with fewer words is dropped."""
+    duplicate_threshold: float = 0.8
+    """A document whose estimated Jaccard similarity (word 5-grams) with a kept one is at least this is dropped."""
     replay_share: float = 0.1
     """Share of blocks that are English, interleaved, so that English is not forgotten."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What fine-tuning reads."""
+
+    sources: dict[str, int] = field(default_factory=lambda: {"own": 0})
+    """Rows at most from each named source (0 for all): `own` is the run's data/train.jsonl, the others stand in mixture.toml."""
+    skip_missing: bool = False
+    """Go on without a source that cannot be loaded, saying so, instead of stopping."""
+    system: str = ""
+    """System line before each conversation; empty for none."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """How long a session lasts and where its checkpoints outlive it."""
+
+    hours: float = 0.0
+    """Training stops with a checkpoint when the session is this old; 0 for never."""
+    mirror: str = ""
+    """Folder each checkpoint is copied to (Drive, for example), or `hub:OWNER/NAME`; empty for none."""
+    trackers: tuple[str, ...] = ()
+    """Trackers known to transformers that metrics go to besides metrics.csv: trackio, wandb, tensorboard."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +199,8 @@ class Optimisation:
     """Name known to transformers; on a CPU Unsloth's backend has no 8-bit optimiser, so the smoke preset uses adamw_torch."""
     save_steps: int = 50
     """Optimiser steps between checkpoints: what a kill can lose."""
+    eval_steps: int = 0
+    """Optimiser steps between looks at the held-out loss; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -193,12 +235,16 @@ class Config:
     """How many, and how they are judged."""
     corpus: Corpus = field(default_factory=Corpus)
     """What is read in continued pretraining."""
+    mixture: Mixture = field(default_factory=Mixture)
+    """What is read in fine-tuning."""
     pretrain: Optimisation = field(default_factory=Optimisation)
     """Continued pretraining."""
     finetune: Optimisation = field(default_factory=lambda: Optimisation(learning_rate=5e-5, weight_decay=0.0))
     """Fine-tuning on the examples, after pretraining."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     """What is measured."""
+    session: Session = field(default_factory=Session)
+    """How long, and where to."""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -218,6 +264,9 @@ OPERATIONAL = {
     "teacher.max_attempts",
     "teacher.max_usd",
     "evaluation.batch_size",
+    "session.hours",
+    "session.mirror",
+    "session.trackers",
 }
 # Fields by which answers that are paid for may be judged again.
 JUDGING = {"synth.novelty_threshold", "synth.evaluation_sets", "synth.held_out_share"}
@@ -372,9 +421,8 @@ def _check(config: Config) -> None:
 
 _CHOICES = {
     "base.chat_format": ("native", "alpaca"),
-    "lora.train_vocab": ("none", "full"),
+    "lora.train_vocab": ("none", "rows", "full"),
     "teacher.output_format": ("auto", "json_schema", "json_object", "text"),
-    "corpus.source": ("pack",),
 }
 
 _RANGES = (
@@ -400,7 +448,13 @@ _RANGES = (
     ("synth.window", 1, 512),
     ("synth.novelty_threshold", 0.0, 1.0),
     ("synth.held_out_share", 0.01, 0.5),
+    ("lora.vocab_coverage", 0.5, 1.0),
     ("corpus.replay_share", 0.0, 0.9),
+    ("corpus.max_documents", 0, 1_000_000_000),
+    ("corpus.held_out_documents", 1, 1_000_000),
+    ("corpus.min_words", 1, 100_000),
+    ("corpus.duplicate_threshold", 0.1, 1.0),
+    ("session.hours", 0.0, 1000.0),
     ("evaluation.max_new_tokens", 1, 8192),
     ("evaluation.max_examples", 1, 100_000),
     ("evaluation.batch_size", 1, 1024),
@@ -416,5 +470,6 @@ _RANGES = (
         (f"{stage}.batch_size", 1, 1024),
         (f"{stage}.gradient_accumulation", 1, 1024),
         (f"{stage}.save_steps", 1, 100_000),
+        (f"{stage}.eval_steps", 0, 100_000),
     )
 )

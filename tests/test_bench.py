@@ -10,7 +10,20 @@ import generation as bench
 
 from alif_kit.synth.novelty import NoveltyGate
 
-TINY = ["--seconds", "0.5", "--requests-per-minute", "600", "--window", "1", "--latency", "0.01", "--sleep", "0"]
+TINY = [
+    "--seconds",
+    "0.5",
+    "--requests-per-minute",
+    "600",
+    "--window",
+    "1",
+    "--latency",
+    "0.01",
+    "--sleep",
+    "0",
+    "--in-flight",
+    "8",
+]
 
 
 def small(*more):

@@ -54,7 +54,7 @@ def test_overrides_take_text_from_the_command_line():
         ("lora.rank", "many", "lora.rank is 'many'; expected int"),
         ("lora.rank", 0, "lora.rank is 0; expected between 1 and 1024"),
         ("lora.rank", 1.5, "lora.rank is 1.5"),
-        ("lora.train_vocab", "some", "lora.train_vocab is 'some'; expected one of none, full"),
+        ("lora.train_vocab", "some", "lora.train_vocab is 'some'; expected one of none, rows, full"),
         ("synth.targets", {"poetry": 3}, "synth.targets names 'poetry'"),
         ("finetune.max_steps", 0, "finetune.max_steps is 0"),
         ("base.model", "unsloth/Meta-Llama-3.1-8B", "use alpaca"),
