@@ -161,7 +161,7 @@ class ChatClient:
         }
         kept = {name: value for name, value in request.items() if name not in self._refused_options}
         if "max_tokens" in self._refused_options:
-            kept["max_completion_tokens"] = request["max_tokens"]
+            kept["extra_body"] = {"max_completion_tokens": request["max_tokens"]}  # older libraries do not know the name
         raw = await self._create(**kept)
         self.limiter.heed(raw.headers)
         return _reply(raw.parse(), time.monotonic() - started)
