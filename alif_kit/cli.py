@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from alif_kit import __version__, config, platform
+from alif_kit import __version__, config, mirror, platform
 from alif_kit.errors import StoppedError, UserError
+from alif_kit.plan_cli import plan
 from alif_kit.review_cli import review_app
 from alif_kit.run_folder import Run, latest_json
 
@@ -27,6 +28,7 @@ synth_app = typer.Typer(no_args_is_help=True, help="Look into, rebuild and finis
 app.add_typer(teacher_app, name="teacher")
 app.add_typer(synth_app, name="synth")
 app.add_typer(review_app, name="review")
+app.command("plan")(plan)
 
 RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; made on first use, gone on with afterwards.")]
 PresetOption = Annotated[str, typer.Option("--preset", help="`auto`, `smoke`, `t4`, `paper`, or a config.json.")]
@@ -38,6 +40,14 @@ SetOption = Annotated[
         help="Change one field, e.g. `--set teacher.model=gpt-4o-mini`; may be repeated.",
     ),
 ]
+
+HoursOption = Annotated[
+    float | None, typer.Option("--hours", help="End the session, with a checkpoint, when it is this many hours old; 0 for never.")
+]
+
+
+def _hours(hours: float | None) -> list[str]:
+    return [] if hours is None else [f"session.hours={hours}"]
 
 
 @app.callback(invoke_without_command=True)
@@ -61,7 +71,10 @@ def open_run(path: Path | None, preset: str, changes: list[str] | None) -> Run:
         base, reason = platform.pick_preset(platform.detect()) if preset == "auto" else (preset, "")
         if reason:
             typer.echo(f"preset {base}: {reason}", err=True)
-    return Run.open(folder, config.load(base, dict(_pair(change) for change in changes or [])))
+    opened = Run.open(folder, config.load(base, dict(_pair(change) for change in changes or [])))
+    if mirror.restore(opened):
+        typer.echo(f"brought back from {opened.config.session.mirror}", err=True)
+    return opened
 
 
 def _pair(change: str) -> tuple[str, str]:
@@ -111,19 +124,19 @@ def generate(
 
 
 @app.command()
-def pretrain(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None) -> None:
+def pretrain(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None, hours: HoursOption = None) -> None:
     """Continued pretraining on running text; resumes from the last checkpoint."""
     from alif_kit.training import trainer
 
-    _print_summary(trainer.pretrain(open_run(run, preset, changes)))
+    _print_summary(trainer.pretrain(open_run(run, preset, [*(changes or []), *_hours(hours)])))
 
 
 @app.command()
-def finetune(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None) -> None:
-    """Fine-tuning on the generated examples, continuing the pretrained adapter; resumes from the last checkpoint."""
+def finetune(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None, hours: HoursOption = None) -> None:
+    """Fine-tuning on the generated examples and the mixture, after pretraining; resumes from the last checkpoint."""
     from alif_kit.training import trainer
 
-    _print_summary(trainer.finetune(open_run(run, preset, changes)))
+    _print_summary(trainer.finetune(open_run(run, preset, [*(changes or []), *_hours(hours)])))
 
 
 @app.command()
@@ -159,14 +172,17 @@ def doctor() -> None:
 
 
 @app.command()
-def base(name: Annotated[str, typer.Argument(help="`tiny`: the small Llama of the smoke preset.")] = "tiny") -> None:
+def base(
+    name: Annotated[str, typer.Argument(help="`tiny`: the small Llama of the smoke preset; `smollm2`: SmolLM2-135M.")] = "tiny",
+) -> None:
     """Build a base checkpoint that needs no hub, and print its folder."""
-    from alif_kit.training import tiny_base
+    from alif_kit.training import smollm2, tiny_base
 
-    if name != "tiny":
-        raise UserError(f"base is {name!r}; expected tiny")
     smoke = config.load("smoke")
-    typer.echo(tiny_base.build(smoke.language, smoke.seed))
+    build = {"tiny": lambda: tiny_base.build(smoke.language, smoke.seed), "smollm2": smollm2.build}
+    if name not in build:
+        raise UserError(f"base is {name!r}; expected {' or '.join(build)}")
+    typer.echo(build[name]())
 
 
 @synth_app.command("rebuild")

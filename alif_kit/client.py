@@ -22,7 +22,7 @@ from alif_kit.limits import Budget, RateLimiter, seconds_of
 
 Value = TypeVar("Value")
 
-AUTO_CONCURRENCY = 64
+AUTO_CONCURRENCY = 512  # the window of generation, or the limits, hold it lower
 LONGEST_WAIT_S = 120.0
 
 _ADVICE = {
@@ -62,17 +62,17 @@ class ChatClient:
         from openai import AsyncOpenAI
 
         self.teacher = teacher
-        self.budget = Budget(teacher, spent, requests)
-        self.limiter = RateLimiter(teacher.requests_per_minute, teacher.tokens_per_minute)
         self._key = key
-        self._slots = asyncio.Semaphore(teacher.concurrency or AUTO_CONCURRENCY)
-        self._failures_in_a_row = 0
-        self._stopped: Exception | None = None
-        self._refused_options: set[str] = set()
         self._openai = AsyncOpenAI(
             api_key=key or "none", base_url=base_url or teacher.base_url, max_retries=0, timeout=teacher.timeout_s
         )
         self._create = self._openai.chat.completions.with_raw_response.create  # loads the library now, not inside a limit's window
+        self._slots = asyncio.Semaphore(teacher.concurrency or AUTO_CONCURRENCY)
+        self._failures_in_a_row = 0
+        self._stopped: Exception | None = None
+        self._refused_options: set[str] = set()
+        self.limiter = RateLimiter(teacher.requests_per_minute, teacher.tokens_per_minute)
+        self.budget = Budget(teacher, spent, requests)  # whose clock starts here
 
     async def __aenter__(self) -> ChatClient:
         return self
@@ -133,12 +133,13 @@ class ChatClient:
     async def _with_retries(self, messages: list[dict[str, str]], options: dict[str, Any], prompt_tokens: int) -> Reply:
         started, attempt, throttled = time.monotonic(), 0, 0
         while True:
-            self._check()
             entry = await self.limiter.acquire(prompt_tokens + self.teacher.max_tokens)
             try:
+                self._check()  # here and not before: a stop must reach those who waited for their turn
                 reply = await self._once(messages, options, started)
             except Exception as error:
                 self.limiter.settle(entry, 0)
+                self._check()
                 if self._drop_option(error, options):
                     continue
                 if _status(error) == 429:
@@ -198,7 +199,8 @@ class ChatClient:
             ) from None
         headers = getattr(getattr(error, "response", None), "headers", {})
         asked = min(LONGEST_WAIT_S, seconds_of(headers.get("retry-after", "")))
-        return asked or random.uniform(0.5, 1.0) * min(30.0, 0.25 * 2 ** min(attempt + throttled, 10))
+        tries = throttled if status == 429 else attempt
+        return asked or random.uniform(0.5, 1.0) * min(30.0, 0.25 * 2 ** min(tries, 10))
 
     def _clean(self, error: Exception) -> str:
         """The error's first line without the key."""

@@ -66,6 +66,9 @@ class Lora:
     trains both matrices whole, as the paper does."""
     vocab_coverage: float = 0.999
     """With `rows`: the share of the training corpus's tokens in the language that the trained rows must cover."""
+    after_pretraining: str = "continue"
+    """What fine-tuning starts from: `continue` takes the adapter on, as the paper does; `merge` puts a fresh one on the merged
+    model."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,8 @@ class Mixture:
     """What fine-tuning reads."""
 
     sources: dict[str, int] = field(default_factory=lambda: {"own": 0})
-    """Rows at most from each named source (0 for all): `own` is the run's data/train.jsonl, the others stand in mixture.toml."""
+    """Rows at most from each named source, 0 for all, -1 for the source's own cap: `own` is the run's data/train.jsonl, the others
+    stand in training/mixture.toml, or are local files."""
     skip_missing: bool = False
     """Go on without a source that cannot be loaded, saying so, instead of stopping."""
     system: str = ""
@@ -306,7 +310,10 @@ def _paper() -> Config:
         base=Base(model="unsloth/Meta-Llama-3.1-8B", chat_format="alpaca", max_seq_length=2048),
         lora=Lora(rank=128, alpha=32, train_vocab="full"),
         teacher=Teacher(max_usd=100.0),
-        corpus=Corpus(replay_share=0.0),
+        corpus=Corpus(source="wikipedia", replay_share=0.0, max_documents=200_000),
+        mixture=Mixture(
+            sources={"own": 0, "urdu_alpaca": 32914, "uls_wsd": 0, "alpaca_en": 10400, "openorca": 10000}, skip_missing=True
+        ),
         pretrain=Optimisation(epochs=1, learning_rate=2e-5, weight_decay=0.01, **shared),
         finetune=Optimisation(epochs=2, learning_rate=5e-5, weight_decay=0.0, **shared),
     )
@@ -422,6 +429,7 @@ def _check(config: Config) -> None:
 _CHOICES = {
     "base.chat_format": ("native", "alpaca"),
     "lora.train_vocab": ("none", "rows", "full"),
+    "lora.after_pretraining": ("continue", "merge"),
     "teacher.output_format": ("auto", "json_schema", "json_object", "text"),
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import os
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from alif_kit.config import Base, Config
 from alif_kit.errors import UserError
 
 VOCAB_MODULES = ("embed_tokens", "lm_head")
+ROW_WEIGHT = "trainable_tokens_delta"
+VISION = r".*(vision|multi_modal).*"  # a model that also sees is trained on text alone
 
 
 @dataclass
@@ -85,8 +88,8 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
     return PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
 
 
-def attach(loaded: Loaded, config: Config) -> None:
-    """Put a fresh adapter of the configured shape on the base."""
+def attach(loaded: Loaded, config: Config, rows: list[int] | None = None) -> None:
+    """Put a fresh adapter of the configured shape on the base. `rows`: the vocabulary rows to train (lora.train_vocab = rows)."""
     unsloth = prepare()
     lora = config.lora
     modules = [*lora.target_modules, *(VOCAB_MODULES if lora.train_vocab == "full" else ())]
@@ -99,7 +102,15 @@ def attach(loaded: Loaded, config: Config) -> None:
         target_modules=modules,
         use_gradient_checkpointing="unsloth" if loaded.device.startswith("cuda") else False,
         random_state=config.seed,
+        **({} if rows is None else {"trainable_token_indices": _row_modules(loaded.model, rows)}),
+        **({"exclude_modules": VISION} if hasattr(loaded.model.config, "vision_config") else {}),
     )
+
+
+def _row_modules(model: Any, rows: list[int]) -> dict[str, list[int]]:
+    """The rows by matrix: a tied lm_head follows embed_tokens by itself (peft)."""
+    tied = getattr(model.config, "tie_word_embeddings", False)
+    return {"embed_tokens": rows} if tied else dict.fromkeys(VOCAB_MODULES, rows)
 
 
 def continue_adapter(loaded: Loaded, config: Config, adapter: Path) -> None:
@@ -107,11 +118,39 @@ def continue_adapter(loaded: Loaded, config: Config, adapter: Path) -> None:
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    attach(loaded, config)
+    saved = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
+    indices = saved.get("trainable_token_indices") or {}
+    attach(loaded, config, indices.get("embed_tokens") if isinstance(indices, dict) else indices)
     state = load_file(str(adapter / "adapter_model.safetensors"))
     outcome = set_peft_model_state_dict(loaded.model, state)
     if outcome.unexpected_keys:
         raise UserError(f"{adapter} has weights this adapter lacks ({outcome.unexpected_keys[0]}); expected the same lora settings")
+
+
+def rows_at_their_own_rate(trainer: Any, rate: float) -> None:
+    """Give the trained vocabulary rows a learning rate of their own; Unsloth does so for whole matrices only."""
+
+    def create_optimizer(model: Any = None) -> Any:
+        if trainer.optimizer is None:
+            kind, options = trainer.get_optimizer_cls_and_kwargs(trainer.args, trainer.model)
+            trained = [(n, p) for n, p in (model or trainer.model).named_parameters() if p.requires_grad]
+            rows = [p for n, p in trained if ROW_WEIGHT in n]
+            rest = [p for n, p in trained if ROW_WEIGHT not in n]
+            decay = {"weight_decay": trainer.args.weight_decay}
+            trainer.optimizer = kind([{"params": rest, **decay}, {"params": rows, "lr": rate, **decay}], **options)
+        return trainer.optimizer
+
+    trainer.create_optimizer = create_optimizer
+
+
+def merge(base: Base, path: str | Path, adapter: Path, folder: Path) -> None:
+    """Write the base with the adapter in it, in 16 bit on a card and 32 on a CPU, as safetensors with its tokenizer."""
+    from dataclasses import replace
+
+    loaded = load(replace(base, load_in_4bit=False), path, adapter)
+    merged = loaded.model.merge_and_unload()
+    merged.save_pretrained(str(folder), safe_serialization=True)
+    loaded.tokenizer.save_pretrained(str(folder))
 
 
 def save_adapter(loaded: Loaded, folder: Path) -> None:
@@ -142,6 +181,16 @@ def mask_prompts(trainer: Any, user_marker: str, answer_marker: str) -> Any:
     from unsloth.chat_templates import train_on_responses_only
 
     return train_on_responses_only(trainer, instruction_part=user_marker, response_part=answer_marker)
+
+
+def labels_of(ids: list[int], tokenizer: Any, user_marker: str, answer_marker: str) -> list[int]:
+    """The labels that `mask_prompts` would give a row of token ids: -100 where nothing is learnt."""
+    prepare()
+    from unsloth.chat_templates import train_on_responses_only
+
+    markers = {"instruction_part": user_marker, "response_part": answer_marker}
+    mask = train_on_responses_only(None, **markers, tokenizer=tokenizer, return_function=True)
+    return [int(label) for label in mask({"input_ids": [ids]})["labels"][0]]
 
 
 def ready_to_answer(loaded: Loaded) -> None:

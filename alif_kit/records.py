@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -181,13 +182,13 @@ def write_json(path: Path, value: Any) -> None:
 class AppendOnly:
     """A JSONL file that only grows: each row is flushed and fsynced before `append` returns.
 
-    Opening it cuts off a torn last line, so that the next row starts clean. One writer at a time.
+    Opening it cuts off a torn last line, so that the next row starts clean. One process at a time, any of its threads.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("ab+")
+        self._file, self._turn = self.path.open("ab+"), threading.Lock()
         self._cut_torn_tail()
 
     def _cut_torn_tail(self) -> None:
@@ -204,9 +205,11 @@ class AppendOnly:
             self._file.truncate(end)
 
     def append(self, row: Any) -> None:
-        self._file.write((dumps(row if isinstance(row, dict) else to_dict(row)) + "\n").encode("utf-8"))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = (dumps(row if isinstance(row, dict) else to_dict(row)) + "\n").encode("utf-8")
+        with self._turn:
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()

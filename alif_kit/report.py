@@ -142,6 +142,23 @@ def sample_answers(run: Run, count: int) -> list[dict[str, Any]]:
     return [{**tuned, "base_answer": base["answer"]} for base, tuned in pairs][:count]
 
 
+def changed_pages(run: Run, count: int) -> str:
+    """The first pages that cleaning mended, before and after side by side, as HTML; empty when none was."""
+    path = run.file("pretrain", "corpus_samples.jsonl")
+    samples = [row for row in read_jsonl(path) if not row["reason"]][:count] if path.is_file() else []
+    page = (
+        '<div dir="rtl" lang="ur" style="display:grid;grid-template-columns:1fr 1fr;gap:1em;white-space:pre-wrap;line-height:2.2">'
+    )
+    return "".join(escaped(page + "<div>{}</div><div>{}</div></div><hr>", row["before"], row["after"]) for row in samples)
+
+
+def escaped(page: str, *texts: str) -> str:
+    """A piece of HTML with texts put in its braces, each escaped: what a model wrote must not run in a browser."""
+    from markupsafe import Markup
+
+    return Markup(page).format(*texts)
+
+
 def short_table(run: Run) -> list[tuple[str, ...]]:
     """Rows for the terminal: measure, n, base, after pretraining, after fine-tuning, change."""
     results = _json(run, "evaluation", "results.json")
@@ -173,6 +190,9 @@ def loss_plot(run: Run) -> str:
         steps, losses = zip(*points, strict=True)
         axes.plot(steps, losses, color=colour, linewidth=0.8, alpha=0.4)
         axes.plot(steps, _smooth(losses), color=colour, linewidth=2)
+        if held_out := list(_curve(run.file(stage, "metrics.csv"), "eval_loss")):
+            axes.plot(*zip(*held_out, strict=True), color=INK, linewidth=1.5, linestyle="--", label="held-out")
+            axes.legend(frameon=False)
         axes.set_title({"pretrain": "continued pretraining", "finetune": "fine-tuning"}[stage], fontsize=10, loc="left")
         axes.set_xlabel("step")
         axes.set_ylabel("loss (nats per token)")
@@ -180,10 +200,10 @@ def loss_plot(run: Run) -> str:
     return _svg(figure)
 
 
-def _curve(path: Path) -> Iterable[tuple[int, float]]:
+def _curve(path: Path, column: str = "loss") -> Iterable[tuple[int, float]]:
     if path.is_file():
         with path.open(encoding="utf-8") as file:
-            yield from ((int(row["step"]), float(row["loss"])) for row in csv.DictReader(file))
+            yield from ((int(row["step"]), float(row[column])) for row in csv.DictReader(file) if row.get(column))
 
 
 def _smooth(values: Iterable[float], keep: float = 0.8) -> list[float]:

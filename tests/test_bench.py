@@ -10,20 +10,7 @@ import generation as bench
 
 from alif_kit.synth.novelty import NoveltyGate
 
-TINY = [
-    "--seconds",
-    "0.5",
-    "--requests-per-minute",
-    "600",
-    "--window",
-    "1",
-    "--latency",
-    "0.01",
-    "--sleep",
-    "0",
-    "--in-flight",
-    "8",
-]
+TINY = ["--seconds", "600", "--requests", "2", "--requests-per-minute", "600", "--window", "1", "--latency", "0", "--sleep", "0"]
 
 
 def small(*more):
@@ -35,9 +22,8 @@ def small(*more):
 def test_both_sides_run_and_accept(capsys):
     kit, loop = bench.throughput(small())
     for side in (kit, loop):
-        assert side.attempts >= 1 and side.accepted <= side.attempts * bench.TASKS
-        assert side.share > 0 and side.wall > 0
-    assert kit.accepted > 0 and loop.throttled == 0
+        assert side.attempts >= 2 and 0 < side.accepted <= 2 * bench.TASKS
+        assert side.share > 0 and side.throttled == 0
     assert "accepted rows/min" in capsys.readouterr().out
 
 

@@ -5,7 +5,7 @@ In: a model, texts, prompts. Out: nats over text, and greedy answers with whethe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,27 +65,32 @@ def answer_all(
     max_new_tokens: int,
     batch_size: int,
     on_done: Callable[[int], None] = lambda done: None,
+    ends: Collection[int] = (),
 ) -> list[Answer]:
-    """Greedy answers in the order of the prompts; batches hold prompts of like length so that little is padding."""
+    """Greedy answers in the order of the prompts; batches hold prompts of like length so that little is padding.
+
+    An answer ends at EOS, at the model's own list of such tokens, or at one of `ends` (chat_format.answer_ends).
+    """
     seam.ready_to_answer(loaded)
+    ends = _ends(loaded) | set(ends)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     answers: dict[int, Answer] = {}
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        answers.update(zip(batch, _answer_batch(loaded, [prompts[i] for i in batch], max_new_tokens), strict=True))
+        answers.update(zip(batch, _answer_batch(loaded, [prompts[i] for i in batch], max_new_tokens, ends), strict=True))
         on_done(len(answers))
     return [answers[i] for i in range(len(prompts))]
 
 
-def _answer_batch(loaded: seam.Loaded, prompts: list[str], max_new_tokens: int) -> list[Answer]:
+def _answer_batch(loaded: seam.Loaded, prompts: list[str], max_new_tokens: int, ends: set[int]) -> list[Answer]:
     import torch
 
     tokenizer = loaded.tokenizer
     batch = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False).to(loaded.device)
     batch.pop("token_type_ids", None)
     with torch.no_grad():
-        out = loaded.model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-    ends = _ends(loaded)
+        options = {"max_new_tokens": max_new_tokens, "eos_token_id": sorted(ends), "pad_token_id": tokenizer.pad_token_id}
+        out = loaded.model.generate(**batch, do_sample=False, **options)
     return [_cut(tokenizer, row[batch["input_ids"].shape[1] :].tolist(), ends) for row in out]
 
 

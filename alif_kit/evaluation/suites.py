@@ -12,9 +12,10 @@ from typing import Any
 
 from alif_kit import model as seam
 from alif_kit import pack
-from alif_kit.chat_format import prompt_text, training_text
+from alif_kit.chat_format import answer_ends, prompt_text, training_text
 from alif_kit.evaluation import metrics
 from alif_kit.evaluation.generate import Answer, answer_all, response_nll, text_nll
+from alif_kit.held_out import held_out
 from alif_kit.progress import bar
 from alif_kit.records import Example, read_jsonl, write_json, write_jsonl
 from alif_kit.run_folder import Run
@@ -54,6 +55,8 @@ def _stage(run: Run, stage: str, base_path: str, examples: list[Example]) -> dic
     if done.is_file():
         return _read(done)
     adapter = None if stage == "base" else run.require(stage, "adapter", stage=stage)
+    if stage == "finetune" and run.config.lora.after_pretraining == "merge":
+        base_path = str(run.require("pretrain", "merged", stage="finetune"))
     loaded = seam.load(run.config.base, base_path, adapter)
     rows = _task_rows(run, stage, loaded, examples)
     summary = {**_language_modelling(run, loaded), **summarise(rows)}
@@ -66,7 +69,7 @@ def _language_modelling(run: Run, loaded: seam.Loaded) -> dict[str, Any]:
     """Bits per UTF-8 byte on held-out documents, in the pack's language and in English."""
     figures: dict[str, Any] = {}
     for language in (run.config.language, "en"):
-        texts = [d.text for d in pack.corpus(run.config.language, language, "held_out")]
+        texts = [d.text for d in held_out(run, language)]
         nll = sum(text_nll(loaded, text, run.config.base.max_seq_length) for text in texts)
         size = sum(len(text.encode("utf-8")) for text in texts)
         figures |= {f"bits_per_byte_{language}": metrics.bits_per_byte(nll, size), f"documents_{language}": len(texts)}
@@ -75,13 +78,15 @@ def _language_modelling(run: Run, loaded: seam.Loaded) -> dict[str, Any]:
 
 def _task_rows(run: Run, stage: str, loaded: seam.Loaded, examples: list[Example]) -> list[dict[str, Any]]:
     evaluation, chat_format = run.config.evaluation, run.config.base.chat_format
-    prompts = [prompt_text(e, loaded.tokenizer, chat_format) for e in examples]
+    system, tokenizer = run.config.mixture.system, loaded.tokenizer
+    ends = answer_ends(tokenizer, chat_format)
+    prompts = [prompt_text(e, tokenizer, chat_format, system) for e in examples]
     with bar(f"eval {stage}", len(prompts)) as update:
-        answers = answer_all(loaded, prompts, evaluation.max_new_tokens, evaluation.batch_size, update)
+        answers = answer_all(loaded, prompts, evaluation.max_new_tokens, evaluation.batch_size, update, ends)
     marker = pack.settings(run.config.language)["answer_marker"]
     rows = []
     for example, prompt, answer in zip(examples, prompts, answers, strict=True):
-        response = training_text(example, loaded.tokenizer, chat_format).removeprefix(prompt)
+        response = training_text(example, tokenizer, chat_format, system).removeprefix(prompt)
         nll, tokens = response_nll(loaded, prompt, response, run.config.base.max_seq_length)
         rows.append(_row(example, answer, nll, tokens, marker))
     return rows

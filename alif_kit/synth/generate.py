@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,6 +67,7 @@ class Fold:
 
     config: Config
     pool: list[Example] = field(default_factory=list)
+    by_category: dict[str, list[Example]] = field(default_factory=dict)
     dropped: list[dict[str, Any]] = field(default_factory=list)
     accepted: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
@@ -129,6 +130,7 @@ class Fold:
         example = Example(task.category, task.instruction, task.output, task.input, task.labels, task.meta, provenance)
         self.gate.add(example)
         self.pool.append(example)
+        self.by_category.setdefault(task.category, []).append(example)
         self.accepted[task.category] += 1
 
     def expected_yield(self, category: str) -> float:
@@ -170,7 +172,7 @@ class Planner:
         category = max(missing, key=missing.get, default=None)
         if category is None or missing[category] <= 0:
             return None
-        request = compose(self.config, self.issued, category, fold.pool, self.output_format)
+        request = compose(self.config, self.issued, category, fold.by_category.get(category, []), self.output_format)
         self.in_flight.append(request)
         self.issued += 1
         return request
@@ -180,12 +182,12 @@ class Planner:
         return self.config.synth.targets[category] - fold.accepted[category] - coming
 
 
-def compose(config: Config, number: int, category: str, pool: list[Example], output_format: str = "text") -> Request:
-    """Request `number`: 4 seeds and, once there are any, 2 machine examples, chosen by the run's seed and the number."""
+def compose(config: Config, number: int, category: str, made: list[Example], output_format: str = "text") -> Request:
+    """Request `number`: 4 seeds and, once there are any, 2 of the category's machine examples, chosen by seed and number."""
     draw = random.Random(f"{config.seed}-{number}-{category}")
     synth = config.synth
     seeds = _sample(draw, pack.seeds(config.language)[category], synth.seeds_shown)
-    machine = _sample(draw, [e for e in pool if e.category == category], synth.machine_shown)
+    machine = _sample(draw, made, synth.machine_shown)
     lists = pack.topics(config.language)
     prompt = pack.prompt(
         config.language,
@@ -205,8 +207,8 @@ def compose(config: Config, number: int, category: str, pool: list[Example], out
     return Request(number, category, synth.tasks_per_call, messages, *shown, output_format)
 
 
-def _sample(draw: random.Random, items: Any, count: int) -> list[Any]:
-    return draw.sample(list(items), min(count, len(items)))
+def _sample(draw: random.Random, items: Sequence[Any], count: int) -> list[Any]:
+    return draw.sample(items, min(count, len(items)))
 
 
 def generate(run: Run, key: str = "", *, batch: bool = False, on_progress: Progress | None = None) -> dict[str, Any]:
@@ -320,7 +322,7 @@ async def _ask(client: ChatClient | BatchClient, journal: AppendOnly, request: R
         "usd": client.budget.price.of(reply.prompt_tokens, reply.completion_tokens),
         "seconds": reply.seconds,
     }
-    journal.append(row)
+    await asyncio.to_thread(journal.append, row)  # fsync takes milliseconds in which others may answer
     return row
 
 

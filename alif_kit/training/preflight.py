@@ -1,15 +1,38 @@
-"""training: what is checked before the first step, each with a message that says what to change.
+"""training: what is checked before the first step, each with a message that says what was found, expected, and to change.
 
-In: the rows a trainer will see (`input_ids`, `labels`) and its model. Out: a few figures to print, or UserError.
+In: the card, the tokenizer, the rows a trainer will see (`input_ids`, `labels`), its model and optimiser, the folder. Out: a few
+figures to print, or UserError. Rows may be any iterable and are read once, one at a time.
 """
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 from alif_kit.errors import UserError
+from alif_kit.platform import Gpu
 
 IGNORED = -100
+OLDEST = (7, 0)
+VOCABULARY = ("embed_tokens", "lm_head")
+GIB = 1024**3
+
+
+def check_gpu(gpu: Gpu | None, preset: str) -> str:
+    """A warning to print, or "" when the card will do. Raises UserError for a card that today's torch has left behind."""
+    if gpu is None:
+        if preset == "smoke":
+            return ""
+        return f"no CUDA card was found and the preset is {preset}; a CPU is for `smoke` only: training would take weeks, use a T4"
+    if gpu.capability < OLDEST:
+        found = ".".join(map(str, gpu.capability))
+        raise UserError(
+            f"{gpu.name} has compute capability {found}; today's torch expects 7.0 or later: on Kaggle choose Settings, "
+            "Accelerator, GPU T4 x2; elsewhere a T4 or newer"
+        )
+    return ""
 
 
 def check_tokenizer(tokenizer: Any) -> None:
@@ -20,32 +43,121 @@ def check_tokenizer(tokenizer: Any) -> None:
         raise UserError("the pad token is missing or equals EOS, which would mask EOS from the loss; set another pad_token")
 
 
-def check_rows(rows: list[dict[str, list[int]]], tokenizer: Any, *, ends_with_eos: bool) -> dict[str, float]:
-    """One BOS per row at most, EOS where a row must end with it, and some label left to learn.
+def check_rows(
+    rows: Iterable[dict[str, list[int]]],
+    tokenizer: Any,
+    *,
+    ends_with_eos: bool,
+    length: int = 0,
+    ends: Collection[int] = (),
+    documents: int = 0,
+) -> dict[str, Any]:
+    """One BOS per row at most, some label left to learn, nothing too long, and EOS where something ends.
 
-    Returns the share of labels under the loss and the longest row in tokens.
+    `ends_with_eos`: every row must have EOS, or another of `ends` (`chat_format.answer_ends`), under the loss. `documents`: as many
+    EOS must be in all rows at least (pretraining). `length`: the longest a row may be, 0 for any.
+    Returns the share of labels under the loss, the longest row in tokens and, with `documents`, the EOS counted.
     """
-    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    ends = {tokenizer.eos_token_id, *ends}
+    total = learnt = longest = number_of_ends = 0
+    too_long: list[int] = []
     for number, row in enumerate(rows):
-        ids, labels = row["input_ids"], row["labels"]
-        if bos is not None and bos != eos and (ids.count(bos) != 1 or ids[0] != bos):
-            raise UserError(f"row {number} has {ids.count(bos)} BOS tokens; expected exactly one, at its start")
-        if all(label == IGNORED for label in labels):
+        ids, kept = row["input_ids"], [label for label in row["labels"] if label != IGNORED]
+        _check_bos(number, ids, tokenizer)
+        if not kept:
             raise UserError(f"row {number} has no label under the loss; the answer marker was not found: check base.chat_format")
-        if ends_with_eos and eos not in [i for i, label in zip(ids, labels, strict=True) if label != IGNORED]:
-            raise UserError(f"row {number} has no EOS under the loss; the model would not learn to stop")
-    total = sum(len(row["labels"]) for row in rows)
-    learnt = sum(label != IGNORED for row in rows for label in row["labels"])
-    return {"loss_share": round(learnt / total, 4), "longest_row": max(len(row["input_ids"]) for row in rows)}
+        if ends_with_eos and ends.isdisjoint(kept):
+            raise UserError(f"row {number} has no EOS under the loss; the model would not learn to stop: check the chat template")
+        if length and len(ids) > length:
+            too_long.append(number)
+        total, learnt, longest = total + len(ids), learnt + len(kept), max(longest, len(ids))
+        number_of_ends += sum(label == tokenizer.eos_token_id for label in kept)
+    _check_totals(total, too_long, longest, length, number_of_ends, documents)
+    return {"loss_share": round(learnt / total, 4), "longest_row": longest} | ({"ends": number_of_ends} if documents else {})
 
 
-def check_trainable(model: Any, train_vocab: str) -> dict[str, int]:
-    """The adapter, and the vocabulary if asked for, must be trainable; nothing is trained by accident."""
-    names = [name for name, p in model.named_parameters() if p.requires_grad]
-    vocabulary = [name for name in names if "embed_tokens" in name or "lm_head" in name]
-    if not any("lora_" in name for name in names):
+def _check_bos(number: int, ids: list[int], tokenizer: Any) -> None:
+    bos = tokenizer.bos_token_id
+    if bos is not None and bos != tokenizer.eos_token_id and (ids.count(bos) != 1 or ids[0] != bos):
+        raise UserError(f"row {number} has {ids.count(bos)} BOS tokens; expected exactly one, at its start")
+
+
+def _check_totals(total: int, too_long: list[int], longest: int, length: int, ends: int, documents: int) -> None:
+    if not total:
+        raise UserError("there is no row to train on; expected at least one: check corpus.source or mixture.sources")
+    if too_long:
+        some = ", ".join(map(str, too_long[:10])) + (", …" if len(too_long) > 10 else "")
+        raise UserError(
+            f"{len(too_long)} rows are longer than {length} tokens, the longest {longest} (rows {some}), and would be cut; raise "
+            "base.max_seq_length or leave them out"
+        )
+    if ends < documents:
+        raise UserError(f"the rows hold {ends} EOS for {documents} documents; expected one after each: rebuild the corpus blocks")
+
+
+def check_trainable(model: Any, train_vocab: str, target_modules: Collection[str] = ()) -> dict[str, int]:
+    """The adapter on every target module, and the vocabulary as far as asked for, must be trainable; nothing else by accident.
+
+    `rows` trains peft's `trainable_tokens_delta`, a few rows beside the frozen matrix; `full` the matrices themselves.
+    """
+    trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    adapters = [name for name in trained if "lora_" in name]
+    if not adapters:
         raise UserError("no LoRA weight is trainable; check lora.target_modules against the base's layer names")
-    if bool(vocabulary) != (train_vocab == "full"):
-        raise UserError(f"lora.train_vocab is {train_vocab}, but {len(vocabulary)} vocabulary matrices are trainable")
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return {"trainable_parameters": trainable, "trained_vocabulary_matrices": len(vocabulary)}
+    absent = [module for module in target_modules if not any(f".{module}." in name for name in adapters)]
+    if absent:
+        raise UserError(f"{absent[0]} has no trainable LoRA weight; check lora.target_modules against the base's layer names")
+    vocabulary = vocabulary_parameters(trained)
+    rows = [name for name in vocabulary if "trainable_tokens" in name]
+    found = "none" if not vocabulary else "rows" if len(rows) == len(vocabulary) else "full"
+    if found != train_vocab:
+        raise UserError(
+            f"lora.train_vocab is {train_vocab}, but of the vocabulary {found} is trainable ({len(vocabulary)} matrices)"
+        )
+    return {"trainable_parameters": sum(trained.values()), "trained_vocabulary_matrices": len(vocabulary)}
+
+
+def vocabulary_parameters(names: Iterable[str]) -> list[str]:
+    """Those that belong to embed_tokens or lm_head and are no LoRA matrices."""
+    return [name for name in names if any(part in name.split(".") for part in VOCABULARY) and "lora_" not in name]
+
+
+def check_embedding_rate(model: Any, optimiser: Any, embedding_learning_rate: float) -> None:
+    """Trained vocabulary weights must stand in groups of the optimiser by themselves, with a learning rate of their own."""
+    names = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
+    vocabulary = set(vocabulary_parameters(names.values()))
+    for group in optimiser.param_groups:
+        rate = group.get("initial_lr", group["lr"])  # a schedule's warm-up starts `lr` at 0
+        inside = {names[id(p)] for p in group["params"] if id(p) in names}
+        if inside & vocabulary and (inside - vocabulary or rate != embedding_learning_rate):
+            others = f"with {len(inside - vocabulary)} other weights in its group"
+            raise UserError(
+                f"{sorted(inside & vocabulary)[0]} would learn at {rate:g}, {others}; expected {embedding_learning_rate:g} and a "
+                "group of its own: pass embedding_learning_rate to the trainer"
+            )
+
+
+def check_disk(folder: Path, needed: int) -> int:
+    """Free bytes where `folder` is or will be. Raises UserError when checkpoints of `needed` bytes would not fit."""
+    folder = Path(folder).absolute()
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise UserError(
+            f"{place} has {free / GIB:.1f} GiB free, the checkpoints need {needed / GIB:.1f}; free some space, put --run on "
+            "another disk, or lower lora.rank or lora.train_vocab"
+        )
+    return free
+
+
+def check_memory(needed: int) -> int:
+    """Bytes of host memory that can be had. Raises UserError when saving `needed` bytes would be killed for want of them."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if free < needed:
+        raise UserError(
+            f"{free / GIB:.1f} GiB of host memory are free, saving a checkpoint needs {needed / GIB:.1f}; close other notebooks, "
+            "or lower lora.rank or lora.train_vocab"
+        )
+    return free

@@ -1,156 +1,238 @@
 """training: the two stages, continued pretraining and fine-tuning, through Unsloth's trainer, resumable at any step.
 
-In: the run's configuration, the pack's corpus or data/train.jsonl. Out: pretrain/ and finetune/, each with checkpoints
-while it runs, metrics.csv, and adapter/ at its end. Fine-tuning continues the adapter of pretraining, as in the paper.
+In: the run's configuration, the corpus or data/train.jsonl and what is mixed with it. Out: pretrain/ and finetune/, each with
+checkpoints while it runs, metrics.csv, and adapter/ at its end. Fine-tuning continues the adapter of pretraining, as in the
+paper, or starts a fresh one on the merged model (lora.after_pretraining).
 
 A checkpoint counts only once a marker beside it is written: a kill in the middle of saving leaves one that is thrown away.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
+from alif_kit import mirror
 from alif_kit import model as seam
-from alif_kit.chat_format import response_markers
+from alif_kit.chat_format import answer_ends, response_markers
 from alif_kit.config import Config, Optimisation
-from alif_kit.progress import Update, bar
-from alif_kit.records import write_atomic, write_json
-from alif_kit.run_folder import Run
-from alif_kit.training import corpus, mixture, preflight, tiny_base
-
-MARKER = "complete.json"
-COLUMNS = ("step", "epoch", "loss", "learning_rate", "grad_norm")
+from alif_kit.errors import StoppedError
+from alif_kit.platform import detect
+from alif_kit.progress import bar
+from alif_kit.records import write_json
+from alif_kit.run_folder import Run, latest_json
+from alif_kit.training import bases, budget, callback, corpus, mixture, preflight, tiny_base, vocabulary
+from alif_kit.training.callback import Watch
+from alif_kit.training.cards import card_here
+from alif_kit.training.order import as_data, in_order
 
 
 def pretrain(run: Run) -> dict[str, Any]:
-    """Continued pretraining on running text. Returns the stage's summary; a finished stage is not repeated."""
+    """Continued pretraining on running text. Returns the stage's summary; a finished stage is not repeated.
+
+    Raises StoppedError when the session ends first: the same call goes on, here or where the mirror is.
+    """
+    mirror.restore(run)
     if run.done("pretrain"):
         return _summary(run, "pretrain")
+    planned = plan_here(run.config, "pretrain")
     with run.stage("pretrain") as facts:
         loaded = load_base(run.config)
-        seam.attach(loaded, run.config)
-        rows, counts = corpus.pretraining_rows(run.config, loaded.tokenizer)
-        return _train(run, "pretrain", run.config.pretrain, loaded, rows, counts, facts)
+        data, counts = corpus.pretraining_rows(run, loaded.tokenizer)
+        held_out = corpus.held_out_rows(run, loaded.tokenizer) if run.config.pretrain.eval_steps else None
+        seam.attach(loaded, run.config, _vocabulary_rows(run, loaded))
+        summary = _train(Watch(run, "pretrain", planned), loaded, data, held_out, counts, facts)
+    mirror.push(run)
+    return summary
 
 
 def finetune(run: Run) -> dict[str, Any]:
-    """Fine-tuning on data/train.jsonl, loss on the answers only, continuing the pretrained adapter."""
+    """Fine-tuning on data/train.jsonl and the mixture, loss on the answers only, after pretraining."""
+    mirror.restore(run)
     if run.done("finetune"):
         return _summary(run, "finetune")
-    data = run.require("data", "train.jsonl", stage="generate")
+    run.require("data", "train.jsonl", stage="generate")
     adapter = run.require("pretrain", "adapter", stage="pretrain")
+    planned = plan_here(run.config, "finetune")
     with run.stage("finetune") as facts:
-        loaded = load_base(run.config)
-        seam.continue_adapter(loaded, run.config, adapter)
-        rows, counts = mixture.finetuning_rows(run.config, loaded.tokenizer, data)
-        return _train(run, "finetune", run.config.finetune, loaded, rows, counts, facts)
+        if run.config.lora.after_pretraining == "merge":
+            loaded = load_base(run.config, merged_base(run, base_path(run.config)))
+            seam.attach(loaded, run.config, _vocabulary_rows(run, loaded))
+        else:
+            loaded = load_base(run.config)
+            seam.continue_adapter(loaded, run.config, adapter)
+        rows, counts = mixture.finetuning_rows(run, loaded.tokenizer)
+        write_json(run.file("finetune", "mixture.json"), counts)
+        held_out = mixture.held_out_rows(run, loaded.tokenizer) if run.config.finetune.eval_steps else None
+        summary = _train(Watch(run, "finetune", planned), loaded, as_data(rows), held_out and as_data(held_out), counts, facts)
+    mirror.push(run)
+    return summary
 
 
-def load_base(config: Config) -> seam.Loaded:
-    """The configured base, built or found, ready for an adapter."""
+def base_path(config: Config) -> str:
+    """The configured base, built or found: a folder or a Hub id."""
+    return tiny_base.resolve(config.base.model, config.language, config.seed)
+
+
+def load_base(config: Config, path: str = "") -> seam.Loaded:
+    """The base, ready for an adapter."""
     seam.prepare()
-    path = tiny_base.resolve(config.base.model, config.language, config.seed)
-    return seam.load(config.base, path)
+    return seam.load(config.base, path or base_path(config))
+
+
+def merged_base(run: Run, path: str) -> str:
+    """The base with what pretraining learnt, merged once in 16 bit: what a fresh adapter stands on."""
+    folder = run.file("pretrain", "merged")
+    if not (folder / "config.json").is_file():
+        partial = folder.with_name("merged.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        seam.merge(run.config.base, path, run.file("pretrain", "adapter"), partial)
+        partial.rename(folder)
+    return str(folder)
+
+
+def plan_here(config: Config, stage: str) -> budget.Plan | None:
+    """What the planner says of this stage on the card that is here; None on a CPU. Raises UserError when it will not fit."""
+    gpu = detect().gpu
+    if warning := preflight.check_gpu(gpu, config.preset):
+        print(warning, file=sys.stderr)
+    if gpu is None:
+        return None
+    card, shape = card_here(gpu)[0], bases.find(config.base.model)
+    planned = budget.plan(config, card, shape, stage=stage, hours=config.session.hours or 12.0)
+    budget.check(planned, config, card, shape, stage)
+    return planned
+
+
+def _vocabulary_rows(run: Run, loaded: seam.Loaded) -> list[int] | None:
+    if run.config.lora.train_vocab != "rows":
+        return None
+    return vocabulary.rows_in_use(loaded.tokenizer, corpus.training_texts(run), run.config.lora.vocab_coverage)
 
 
 def _train(
-    run: Run,
-    stage: str,
-    opt: Optimisation,
-    loaded: seam.Loaded,
-    rows: list[list[int]],
-    counts: dict[str, Any],
-    facts: dict[str, Any],
+    watch: Watch, loaded: seam.Loaded, data: Any, held_out: Any, counts: dict[str, Any], facts: dict[str, Any]
 ) -> dict[str, Any]:
-    folder = run.file(stage)
+    """One stage on rows of token ids (datasets with the column input_ids), to its adapter and summary."""
+    config, folder, opt = watch.run.config, watch.folder, watch.opt
     preflight.check_tokenizer(loaded.tokenizer)
-    trainer = _trainer(run.config, opt, loaded, rows, folder)
-    if stage == "finetune":
-        trainer = seam.mask_prompts(trainer, *response_markers(loaded.tokenizer, run.config.base.chat_format))
-    checks = preflight.check_rows(list(trainer.train_dataset), loaded.tokenizer, ends_with_eos=stage == "finetune")
-    checks |= preflight.check_trainable(loaded.model, run.config.lora.train_vocab)
-    resumed = last_checkpoint(folder)
-    with bar(stage, 0) as update:
-        trainer.add_callback(_callback(folder, update))
-        outcome = trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    trainer = _trainer(config, opt, loaded, data, held_out, folder)
+    if folder.name == "finetune":
+        trainer = seam.mask_prompts(trainer, *response_markers(loaded.tokenizer, config.base.chat_format))
+    checks = _preflight(trainer, loaded, watch)
+    watch.tokens_per_step = counts["tokens"] * opt.batch_size * opt.gradient_accumulation / len(data)
+    _run_trainer(trainer, watch, last_checkpoint(folder))
     _save_adapter(loaded, folder)
-    _write_metrics(folder, trainer.state.log_history)
-    summary = {
-        **counts,
-        **checks,
-        "steps": trainer.state.global_step,
-        "final_loss": _last_loss(trainer.state.log_history),
-    }
+    state = trainer.state
+    callback.write_metrics(folder, state.log_history)
+    facts |= {"device": loaded.device, "tokens_in": round(watch.tokens_per_step * state.global_step)}
+    short = {name: value for name, value in counts.items() if not isinstance(value, dict)}
+    summary = {**short, **checks, "steps": state.global_step, "final_loss": _last_loss(state.log_history)}
     write_json(folder / "summary.json", summary)
-    facts |= {"device": loaded.device, "tokens_in": round(counts["tokens"] * outcome.metrics["epoch"])}
     _remove_checkpoints(folder)
     return summary
 
 
-def _trainer(config: Config, opt: Optimisation, loaded: seam.Loaded, rows: list[list[int]], folder: Path) -> Any:
+def _preflight(trainer: Any, loaded: seam.Loaded, watch: Watch) -> dict[str, Any]:
+    """All checks on what the trainer will see; a few figures to print."""
+    config, answers = watch.run.config, watch.folder.name == "finetune"
+    rows = ({"input_ids": row["input_ids"], "labels": row.get("labels", row["input_ids"])} for row in trainer.train_dataset)
+    ends = answer_ends(loaded.tokenizer, config.base.chat_format) if answers else ()
+    checks = preflight.check_rows(rows, loaded.tokenizer, ends_with_eos=answers, length=config.base.max_seq_length, ends=ends)
+    checks |= preflight.check_trainable(loaded.model, config.lora.train_vocab, config.lora.target_modules)
+    checkpoint = 12 * checks["trainable_parameters"]  # float32 weights and two moments of Adam
+    preflight.check_disk(watch.folder, 3 * checkpoint)
+    preflight.check_memory(checkpoint)
+    return checks
+
+
+def _run_trainer(trainer: Any, watch: Watch, resumed: Path | None) -> None:
+    """Train from a checkpoint or the start. Raises StoppedError when the session ended first, with the checkpoint saved."""
     import torch
-    from datasets import Dataset
+
+    settling = callback.SETTLING_STEPS if trainer.args.fp16 else 0
+    with bar(watch.folder.name, 0) as update, watch.signals():
+        trainer.add_callback(callback.make(watch, update, settling))
+        try:
+            trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+        except torch.OutOfMemoryError as error:
+            raise StoppedError(_memory_advice(watch, error)) from None
+    if watch.reason and trainer.state.global_step < trainer.state.max_steps:
+        step, last = trainer.state.global_step, trainer.state.max_steps
+        raise StoppedError(f"{watch.folder.name} stopped at step {step} of {last}: {watch.reason}; saved, run again to go on")
+
+
+def _memory_advice(watch: Watch, error: Exception) -> str:
+    """What was planned by part, and the settings that need less."""
+    stage, opt = watch.folder.name, watch.opt
+    half = max(1, opt.batch_size // 2)
+    steps = opt.gradient_accumulation * opt.batch_size // half
+    parts = ", ".join(f"{name} {gib:.1f}" for name, gib in watch.planned.parts.items()) if watch.planned else "not planned on a CPU"
+    said = str(error).splitlines()[0][:120]
+    return (
+        f"the GPU is out of memory ({said}; planned GiB: {parts}); the last checkpoint in {watch.folder} is kept. In a new run set "
+        f"{stage}.batch_size={half} and {stage}.gradient_accumulation={steps}, or a smaller base.max_seq_length; "
+        "`alif plan` says what fits"
+    )
+
+
+def _trainer(config: Config, opt: Optimisation, loaded: seam.Loaded, data: Any, held_out: Any, folder: Path) -> Any:
     from transformers import PrinterCallback
 
     trainer_class, arguments_class = seam.trainer_classes()
-    on_gpu = torch.cuda.is_available()
-    bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-    arguments = arguments_class(
-        output_dir=str(folder),
-        num_train_epochs=opt.epochs,
-        max_steps=opt.max_steps,
-        learning_rate=opt.learning_rate,
-        embedding_learning_rate=opt.embedding_learning_rate if config.lora.train_vocab != "none" else None,
-        weight_decay=opt.weight_decay,
-        warmup_steps=opt.warmup_steps,
-        lr_scheduler_type="cosine",
-        per_device_train_batch_size=opt.batch_size,
-        gradient_accumulation_steps=opt.gradient_accumulation,
-        optim=opt.optimiser,
-        fp16=on_gpu and not bf16,
-        bf16=bf16,
-        logging_steps=1,
-        save_steps=opt.save_steps,
-        save_total_limit=2,
-        seed=config.seed,
-        report_to=[],
-        disable_tqdm=True,
-        packing=False,
-        max_length=config.base.max_seq_length,
-        dataset_kwargs={"skip_prepare_dataset": True},
-    )
-    data = Dataset.from_dict({"input_ids": rows, "labels": rows})
-    trainer = trainer_class(model=loaded.model, processing_class=loaded.tokenizer, train_dataset=data, args=arguments)
+    arguments = arguments_class(**_arguments(config, opt, folder))
+    data = {"train_dataset": in_order(data, opt, config.seed), "eval_dataset": held_out}
+    trainer = trainer_class(model=loaded.model, processing_class=loaded.tokenizer, args=arguments, **data)
     seam.train_in_float32(loaded.model)
+    if config.lora.train_vocab == "rows":
+        seam.rows_at_their_own_rate(trainer, opt.embedding_learning_rate)
     trainer.remove_callback(PrinterCallback)  # the progress bar says it better
     return trainer
 
 
-def _callback(folder: Path, update: Update) -> Any:
-    """Marks whole checkpoints, keeps metrics.csv up to date, moves the progress bar."""
-    from transformers import TrainerCallback
+def _arguments(config: Config, opt: Optimisation, folder: Path) -> dict[str, Any]:
+    import torch
 
-    class StageCallback(TrainerCallback):
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            write_json(folder / f"checkpoint-{state.global_step}" / MARKER, {"step": state.global_step})
-            _write_metrics(folder, state.log_history)
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-            if "loss" in logs:
-                update(state.global_step, f"loss {float(logs['loss']):.3f}", state.max_steps)
-
-    return StageCallback()
+    on_gpu = torch.cuda.is_available()
+    bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    return {
+        "output_dir": str(folder),
+        "num_train_epochs": 1,  # the rows of all epochs stand in the data, each epoch in an order of its own
+        "train_sampling_strategy": "sequential",
+        "max_steps": opt.max_steps,
+        "learning_rate": opt.learning_rate,
+        "embedding_learning_rate": opt.embedding_learning_rate if config.lora.train_vocab == "full" else None,
+        "weight_decay": opt.weight_decay,
+        "warmup_steps": opt.warmup_steps,
+        "lr_scheduler_type": "cosine",
+        "per_device_train_batch_size": opt.batch_size,
+        "gradient_accumulation_steps": opt.gradient_accumulation,
+        "optim": opt.optimiser,
+        "fp16": on_gpu and not bf16,
+        "bf16": bf16,
+        "logging_steps": 1,
+        "save_steps": opt.save_steps,
+        "save_total_limit": 2,
+        "eval_strategy": "steps" if opt.eval_steps else "no",
+        "eval_steps": opt.eval_steps or None,
+        "per_device_eval_batch_size": opt.batch_size,
+        "prediction_loss_only": True,
+        "seed": config.seed,
+        "report_to": list(config.session.trackers),
+        "disable_tqdm": True,
+        "packing": False,
+        "max_length": config.base.max_seq_length,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+    }
 
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint; half-written ones are removed."""
     whole = []
     for path in folder.glob("checkpoint-*"):
-        if (path / MARKER).is_file():
+        if (path / mirror.MARKER).is_file():
             whole.append(path)
         else:
             shutil.rmtree(path)
@@ -170,20 +252,10 @@ def _save_adapter(loaded: seam.Loaded, folder: Path) -> None:
     partial.rename(folder / "adapter")
 
 
-def _write_metrics(folder: Path, history: list[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(line for line in history if "loss" in line)
-    write_atomic(folder / "metrics.csv", text.getvalue())
-
-
 def _last_loss(history: list[dict[str, Any]]) -> float:
     losses = [line["loss"] for line in history if "loss" in line]
     return round(losses[-1], 4)
 
 
 def _summary(run: Run, stage: str) -> dict[str, Any]:
-    import json
-
-    return json.loads(run.file(stage, "summary.json").read_text("utf-8"))
+    return latest_json(run.file(stage, "summary.json"))

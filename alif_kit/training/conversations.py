@@ -1,0 +1,205 @@
+"""training: where the conversations of fine-tuning come from, by name, path or Hub id.
+
+In: a key of `mixture.sources`: a name of mixture.toml (`own` is the run's data/train.jsonl), a .jsonl, .json or .parquet file, or
+a Hub data set `org/name[:config[:split]]`. Out: `Row`s of checked messages; a row that is no conversation comes out as None.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from alif_kit.chat_format import Message
+from alif_kit.errors import UserError
+from alif_kit.records import read_jsonl, stable_id
+from alif_kit.run_folder import Run
+
+TABLE = Path(__file__).with_name("mixture.toml")
+FILES = (".jsonl", ".json", ".parquet")
+ALPACA_COLUMNS = {"instruction": "instruction", "input": "input", "output": "output"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One entry of mixture.toml, or what stands for a file or Hub id that is not in it."""
+
+    name: str
+    hub: str = ""
+    config: str = ""
+    split: str = "train"
+    path: str = ""
+    columns: Mapping[str, str] = field(default_factory=lambda: dict(ALPACA_COLUMNS))
+    category: str = "instructions"
+    language: str = ""
+    read: int = 0
+    cap: int = 0
+    weight: float = 1.0
+    licence: str = "not stated"
+    url: str = ""
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A conversation; its id comes from its content, so the same text has the same id in every source."""
+
+    messages: tuple[Message, ...]
+
+    @property
+    def id(self) -> str:
+        return stable_id([m for m in self.messages if m["role"] != "system"])
+
+
+@lru_cache
+def table() -> dict[str, Any]:
+    """mixture.toml: `sources` and `mixtures`."""
+    return tomllib.loads(TABLE.read_text("utf-8"))
+
+
+def known() -> dict[str, Source]:
+    """The named sources."""
+    return {name: Source(name=name, **entry) for name, entry in table()["sources"].items()}
+
+
+def named_mixture(name: str) -> dict[str, int]:
+    """A mixture of the table as `mixture.sources` takes it: `named_mixture("paper")["openorca"] == 10000`."""
+    return dict(table()["mixtures"][name])
+
+
+def find(name: str) -> Source:
+    """The source a key of `mixture.sources` means. Raises UserError for a key that means none."""
+    if name in known():
+        return known()[name]
+    if Path(name).suffix in FILES:
+        return Source(name=name, path=name)
+    hub, *rest = name.split(":")
+    if hub.count("/") == 1 and all(hub.split("/")) and len(rest) < 3:
+        return Source(name=name, hub=hub, **dict(zip(("config", "split"), rest, strict=False)))
+    raise UserError(
+        f"mixture.sources names {name!r}; expected one of {', '.join(known())}, a .jsonl, .json or .parquet file, or org/name"
+    )
+
+
+def check(run: Run) -> list[str]:
+    """Names of the sources whose absence is certain without the network; ask before a long stage that they come after.
+
+    Raises UserError for the first one unless mixture.skip_missing is set.
+    """
+    missing = []
+    for name in run.config.mixture.sources:
+        try:
+            _check_address(find(name))
+        except UserError:
+            if not run.config.mixture.skip_missing:
+                raise
+            missing.append(name)
+    return missing
+
+
+def read(source: Source, run: Run) -> Iterator[Row | None]:
+    """The source's rows in its own order. Raises UserError when it is not there or lacks the columns."""
+    _check_address(source)
+    for number, row in enumerate(islice(_raw(source, run), source.read or None)):
+        if number == 0:
+            _check_columns(source, row)
+        yield conversation_of(row, source.columns)
+
+
+def _check_address(source: Source) -> None:
+    if source.path and not Path(source.path).is_file():
+        raise UserError(f"mixture.sources names {source.path}, which is not there; give an existing file or leave it out")
+    if not (source.path or source.hub or source.name == "own"):
+        raise UserError(
+            f"the source {source.name} has no public address ({source.url}); put its rows into a .jsonl file and name that in "
+            "mixture.sources, or set mixture.skip_missing"
+        )
+
+
+def _raw(source: Source, run: Run) -> Iterable[Any]:
+    if source.name == "own":
+        return read_jsonl(run.require("data", "train.jsonl", stage="generate"))
+    return _file_rows(Path(source.path)) if source.path else _hub_rows(source)
+
+
+def _file_rows(path: Path) -> Iterable[Any]:
+    if path.suffix == ".jsonl":
+        return read_jsonl(path)
+    if path.suffix == ".parquet":
+        from pyarrow import parquet
+
+        return parquet.read_table(path).to_pylist()
+    try:
+        rows = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}); expected a list of rows") from None
+    if not isinstance(rows, list):
+        raise UserError(f"{path} holds a JSON {type(rows).__name__}; expected a list of rows")
+    return rows
+
+
+def _hub_rows(source: Source) -> Iterator[Any]:
+    from datasets import load_dataset
+
+    try:
+        yield from load_dataset(source.hub, source.config or None, split=source.split, streaming=source.read > 0)
+    except Exception as error:  # the library raises some ten kinds for a set that is absent, gated or offline
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"the source {source.name} cannot be loaded from {source.hub} ({reason}); check the network and its licence page, "
+            "take it out of mixture.sources, or set mixture.skip_missing"
+        ) from None
+
+
+def _check_columns(source: Source, row: Any) -> None:
+    if not isinstance(row, dict):
+        raise UserError(f"the source {source.name} has a {type(row).__name__} as its first row; expected an object")
+    needed = [source.columns.get(name, name) for name in ("instruction", "output")]
+    if source.columns.get("messages", "messages") not in row and not set(needed) <= set(row):
+        raise UserError(
+            f"the source {source.name} has the columns {', '.join(row)}; expected {' and '.join(needed)}, or messages: rename them "
+            "in the file, or set its columns in mixture.toml"
+        )
+
+
+def conversation_of(row: Any, columns: Mapping[str, str] = ALPACA_COLUMNS) -> Row | None:
+    """Messages of a row, or None when it is no conversation.
+
+    `{"instruction": "سلام", "input": "", "output": "وعلیکم السلام"}` → a user's message and an answer.
+    """
+    if not isinstance(row, dict):
+        return None
+    messages = row.get(columns.get("messages", "messages"))
+    checked = _messages(messages) if messages is not None else _task(row, columns)
+    return Row(tuple(checked)) if checked and _takes_turns(checked) else None
+
+
+def _task(row: dict[str, Any], columns: Mapping[str, str]) -> list[Message] | None:
+    value = {name: row.get(column) or "" for name, column in columns.items()}
+    if not all(isinstance(text, str) for text in value.values()):
+        return None
+    value = {name: text.strip() for name, text in value.items()}
+    system = [{"role": "system", "content": value["system"]}] if value.get("system") else []
+    material = {"input": value["input"]} if value.get("input") else {}
+    asked = {"role": "user", "content": value.get("instruction", "")} | material
+    return [*system, asked, {"role": "assistant", "content": value.get("output", "")}]
+
+
+def _messages(messages: Any) -> list[Message] | None:
+    try:
+        return [{"role": m["role"], "content": m["content"].strip()} for m in messages]
+    except (TypeError, KeyError, AttributeError):
+        return None
+
+
+def _takes_turns(messages: list[Message]) -> bool:
+    """An optional system line, then user and assistant in turn, the answer last, nothing empty."""
+    roles = [m["role"] for m in messages]
+    turns = roles[1:] if roles[0] == "system" else roles
+    paired = bool(turns) and turns == ["user", "assistant"] * (len(turns) // 2)
+    return paired and all(m["content"] for m in messages)

@@ -1,0 +1,77 @@
+"""training: what the model will see, for a person to look at before the first step.
+
+In: a row of token ids with its labels, the counts of a mixture. Out: the decoded text with masked and learnt parts told apart, for
+a terminal or a notebook, and the tokens by source as SVG.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from itertools import groupby
+from typing import Any
+
+from alif_kit.text import urdu_purity
+
+IGNORED = -100
+ACCENT, FAINT, INK = "#0f766e", "#cbd5e1", "#1f2933"
+
+Piece = tuple[str, bool]
+
+
+def masked_example(ids: list[int], labels: list[int], tokenizer: Any) -> list[Piece]:
+    """The text of a row in pieces, each with whether the loss is taken on it.
+
+    One letter a token: ids "س ل ا م", labels [-100, -100, 3, 4] → `[("سل", False), ("ام", True)]`. The pieces joined are the row
+    decoded as a whole, special tokens shown.
+    """
+    pieces, done, shown = [], 0, ""
+    for learnt, group in groupby(labels, key=lambda label: label != IGNORED):
+        done += len(list(group))
+        whole = tokenizer.decode(ids[:done], skip_special_tokens=False)
+        # Decoded from the beginning each time: by themselves, tokens lose the space before their first word.
+        pieces.append((whole[len(shown) :], learnt))
+        shown = whole
+    return pieces
+
+
+def to_terminal(pieces: list[Piece]) -> Any:
+    """The pieces as rich Text: what is learnt in bold green, what is masked dim."""
+    from rich.text import Text
+
+    return Text.assemble(*((text, "bold green" if learnt else "dim") for text, learnt in pieces))
+
+
+def to_html(pieces: list[Piece]) -> str:
+    """The pieces as HTML, one block each, escaped; a block that is mostly Urdu runs right to left."""
+    return '<div class="masked-example">' + "".join(_block(text, learnt) for text, learnt in pieces) + "</div>"
+
+
+def _block(text: str, learnt: bool) -> str:
+    direction = 'dir="rtl" lang="ur"' if urdu_purity(text) > 0.5 else 'dir="auto"'
+    colour = (
+        f"border-inline-start:4px solid {ACCENT};color:{INK}" if learnt else f"border-inline-start:4px solid {FAINT};color:#64748b"
+    )
+    title = "learnt: the loss is taken here" if learnt else "masked: read, not learnt"
+    style = f"white-space:pre-wrap;line-height:2;padding:0 0.6em;{colour}"
+    return f'<div {direction} title="{title}" style="{style}">{escape(text)}</div>'
+
+
+def budget_plot(counts: dict[str, Any]) -> str:
+    """Tokens by source of a mixture's counts, one bar each, as SVG; empty without sources."""
+    entries = sorted(counts["sources"].items(), key=lambda item: -item[1]["tokens"])
+    if not entries:
+        return ""
+    most = max(entry["tokens"] for _, entry in entries) or 1
+    bars = "".join(_bar(26 * n, name, entry, most) for n, (name, entry) in enumerate(entries))
+    size = f'viewBox="0 0 720 {26 * len(entries)}" width="720" height="{26 * len(entries)}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="sans-serif" font-size="13">{bars}</svg>'
+
+
+def _bar(y: int, name: str, entry: dict[str, Any], most: int) -> str:
+    width = 300 * entry["tokens"] / most
+    label = f"{entry['tokens']:,} tokens, {entry['share']:.1%}, {entry['rows_used']:,} of {entry['rows']:,} rows"
+    return (
+        f'<text x="150" y="{y + 17}" text-anchor="end" fill="{INK}">{escape(name[-20:])}</text>'
+        f'<rect x="158" y="{y + 4}" width="{width:.1f}" height="18" fill="{ACCENT}"/>'
+        f'<text x="{164 + width:.1f}" y="{y + 17}" fill="{INK}">{label}</text>'
+    )
