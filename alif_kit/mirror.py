@@ -16,7 +16,7 @@ from alif_kit.errors import StoppedError
 from alif_kit.run_folder import Run
 
 MARKER = "complete.json"
-LEFT_OUT = ("*.partial", "*/adapter.partial/*", "*.html", "pretrain/merged/*", "release/*")
+LEFT_OUT = ("*.partial", "*/adapter.partial/*", "*.html", "pretrain/merged/*", "pretrain/rows/*", "release/*")
 
 
 def push(run: Run) -> None:

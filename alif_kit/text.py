@@ -100,7 +100,7 @@ def _urdu_letters(word: re.Match[str]) -> str:
 
 def _tidy_space(text: str) -> str:
     text = re.sub(r"(?<=[^ \t\n])[ \t]+(?=[^ \t\n])", " ", text)
-    text = re.sub(r"[ \t]+(?=\n)|[ \t]+\Z", "", text)
+    text = re.sub(r"(?<![ \t])[ \t]+(?:(?=\n)|\Z)", "", text)
     return re.sub(r"\n{3,}", "\n\n", text).strip(" \t\n")
 
 
