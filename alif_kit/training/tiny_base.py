@@ -39,9 +39,13 @@ def cache_folder() -> Path:
 
 
 def resolve(model: str, language: str, seed: int) -> str:
-    """The path or Hub id to load: `tiny` is built on first use, an existing folder must be a checkpoint, the rest is a Hub id."""
+    """The path or Hub id to load: `tiny` and `smollm2` are built on first use, an existing folder must be a checkpoint."""
     if model == "tiny":
         return str(build(language, seed))
+    if model == "smollm2":
+        from alif_kit.training import smollm2
+
+        return str(smollm2.build())
     if Path(model).is_dir() and not (Path(model) / "config.json").is_file():
         raise UserError(f"base.model {model} holds no config.json; expected a folder saved by transformers")
     return model

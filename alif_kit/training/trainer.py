@@ -223,6 +223,7 @@ def _arguments(config: Config, opt: Optimisation, folder: Path) -> dict[str, Any
         "report_to": list(config.session.trackers),
         "disable_tqdm": True,
         "packing": False,
+        "gradient_checkpointing": on_gpu,  # a CPU has memory for the activations, and recomputing them takes a third of the time
         "max_length": config.base.max_seq_length,
         "dataset_kwargs": {"skip_prepare_dataset": True},
     }
