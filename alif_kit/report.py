@@ -56,6 +56,7 @@ def _content(run: Run) -> dict[str, Any]:
         "funnel": funnel,
         "funnel_svg": funnel_plot(funnel) if funnel else "",
         "loss_svg": loss_plot(run),
+        "mixture_svg": mixture_plot(run),
         "stages": [STAGE_NAMES[s] for s in STAGE_NAMES],
         "comparison": comparison(results, run.config.language) if results else [],
         "headline": headline(results, run.config.language) if results else "",
@@ -177,6 +178,16 @@ def funnel_plot(funnel: dict[str, Any]) -> str:
     axes.tick_params(length=0)
     axes.set_xticks([])
     return _svg(figure)
+
+
+def mixture_plot(run: Run) -> str:
+    """Tokens of fine-tuning by source, as SVG; empty where one source is all."""
+    from markupsafe import Markup
+
+    from alif_kit.training.show import budget_plot
+
+    counts = _json(run, "finetune", "mixture.json")
+    return Markup(budget_plot(counts)) if counts and len(counts["sources"]) > 1 else ""
 
 
 def loss_plot(run: Run) -> str:

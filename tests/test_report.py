@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from alif_kit import config, report
-from alif_kit.records import Example, Provenance, write_jsonl
+from alif_kit.records import Example, Provenance, write_json, write_jsonl
 from alif_kit.run_folder import Run
 
 
@@ -90,3 +90,13 @@ def test_a_stopped_stage_counts_its_seconds_only(tmp_path):
             assert status == "stopped"
     assert len(report.stages(run)) == 1
     assert (report.totals(run)["tokens_in"], report.totals(run)["usd"]) == (10, 0.5)
+
+
+def test_a_mixture_of_several_sources_is_plotted(tmp_path):
+    run = Run.open(tmp_path / "r", config.load("smoke"))
+    entry = {"rows": 2, "rows_used": 2, "tokens": 30, "share": 0.5}
+    write_json(run.file("finetune", "mixture.json"), {"sources": {"own": entry}})
+    assert report.mixture_plot(run) == ""
+    write_json(run.file("finetune", "mixture.json"), {"sources": {"own": entry, "<b>": entry}})
+    page = report.build(run).read_text()
+    assert "What fine-tuning read" in page and "&lt;b&gt;" in page and "<b>:" not in page

@@ -171,3 +171,16 @@ def test_the_held_out_loss_stands_in_its_step(tmp_path):
 
 def test_the_session_began_before_now():
     assert 0 < time.time() - callback.session_start() < 24 * 3600
+
+
+def test_the_first_example_is_shown_with_what_is_learnt(capsys):
+    from alif_kit.training import show
+
+    class Words:
+        def decode(self, ids, skip_special_tokens=True):
+            return " ".join({1: "سوال", 2: "جواب"}[i] for i in ids)
+
+    source = {"rows": 3, "rows_used": 2, "tokens": 40, "share": 1.0}
+    show.first_example({"input_ids": [1, 2], "labels": [-100, 2]}, Words(), "finetune", {"sources": {"own": source}})
+    said = capsys.readouterr().err
+    assert "own: 2 of 3 rows, 40 tokens, 100.0%" in said and "سوال جواب" in said and "first example of finetune" in said

@@ -41,6 +41,17 @@ def to_terminal(pieces: list[Piece]) -> Any:
     return Text.assemble(*((text, "bold green" if learnt else "dim") for text, learnt in pieces))
 
 
+def first_example(row: dict[str, list[int]], tokenizer: Any, stage: str, counts: dict[str, Any]) -> None:
+    """Print the first row as the model will see it, and the tokens by source of a mixture, before the first step."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    for name, entry in counts.get("sources", {}).items():
+        console.print(f"{name}: {entry['rows_used']:,} of {entry['rows']:,} rows, {entry['tokens']:,} tokens, {entry['share']:.1%}")
+    console.print(f"first example of {stage}: what is learnt in bold green, what is only read dim", style="italic")
+    console.print(to_terminal(masked_example(row["input_ids"], row.get("labels", row["input_ids"]), tokenizer)))
+
+
 def to_html(pieces: list[Piece]) -> str:
     """The pieces as HTML, one block each, escaped; a block that is mostly Urdu runs right to left."""
     return '<div class="masked-example">' + "".join(_block(text, learnt) for text, learnt in pieces) + "</div>"

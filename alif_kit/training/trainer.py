@@ -23,7 +23,7 @@ from alif_kit.platform import detect
 from alif_kit.progress import bar
 from alif_kit.records import write_json
 from alif_kit.run_folder import Run, latest_json
-from alif_kit.training import bases, budget, callback, corpus, mixture, preflight, tiny_base, vocabulary
+from alif_kit.training import bases, budget, callback, corpus, mixture, preflight, show, tiny_base, vocabulary
 from alif_kit.training.callback import Watch
 from alif_kit.training.cards import card_here
 from alif_kit.training.order import as_data, in_order
@@ -103,6 +103,9 @@ def plan_here(config: Config, stage: str) -> budget.Plan | None:
     card, shape = card_here(gpu)[0], bases.find(config.base.model)
     planned = budget.plan(config, card, shape, stage=stage, hours=config.session.hours or 12.0)
     budget.check(planned, config, card, shape, stage)
+    speed = f"about {planned.tokens_per_second:,.0f} tokens/s and {planned.urdu_words_per_hour:,} Urdu words an hour (rough)"
+    needs = f"{planned.peak_vram_gib:.1f} of {planned.offered_gib:.1f} GiB"
+    print(f"{stage}: {needs}, {speed}; `alif plan` has the rest", file=sys.stderr)
     return planned
 
 
@@ -122,6 +125,7 @@ def _train(
     if folder.name == "finetune":
         trainer = seam.mask_prompts(trainer, *response_markers(loaded.tokenizer, config.base.chat_format))
     checks = _preflight(trainer, loaded, watch)
+    show.first_example(trainer.train_dataset[0], loaded.tokenizer, folder.name, counts)
     watch.tokens_per_step = counts["tokens"] * opt.batch_size * opt.gradient_accumulation / len(data)
     _run_trainer(trainer, watch, last_checkpoint(folder))
     _save_adapter(loaded, folder)
