@@ -14,6 +14,7 @@ from alif_kit.errors import StoppedError, UserError
 from alif_kit.plan_cli import plan
 from alif_kit.review_cli import review_app
 from alif_kit.run_folder import Run, latest_json
+from alif_kit.synth_cli import pair, print_counts, print_funnel, synth_app
 
 app = typer.Typer(
     name="alif",
@@ -24,7 +25,6 @@ app = typer.Typer(
     help="From seed tasks to a tested Urdu-English assistant. Start with `alif demo`; `alif doctor` says what this machine can do.",
 )
 teacher_app = typer.Typer(no_args_is_help=True, help="Teachers: the models that write examples.")
-synth_app = typer.Typer(no_args_is_help=True, help="Look into, rebuild and finish the synthetic data of a run.")
 app.add_typer(teacher_app, name="teacher")
 app.add_typer(synth_app, name="synth")
 app.add_typer(review_app, name="review")
@@ -71,17 +71,10 @@ def open_run(path: Path | None, preset: str, changes: list[str] | None) -> Run:
         base, reason = platform.pick_preset(platform.detect()) if preset == "auto" else (preset, "")
         if reason:
             typer.echo(f"preset {base}: {reason}", err=True)
-    opened = Run.open(folder, config.load(base, dict(_pair(change) for change in changes or [])))
+    opened = Run.open(folder, config.load(base, dict(pair(change) for change in changes or [])))
     if mirror.restore(opened):
         typer.echo(f"brought back from {opened.config.session.mirror}", err=True)
     return opened
-
-
-def _pair(change: str) -> tuple[str, str]:
-    name, equals, value = change.partition("=")
-    if not equals:
-        raise UserError(f"--set got {change!r}; expected FIELD=VALUE, for example teacher.model=gpt-4o-mini")
-    return name.strip(), value.strip()
 
 
 @app.command()
@@ -119,8 +112,8 @@ def generate(
     if opened.config.teacher.base_url != "demo" and not opened.done("generate"):
         _print_estimate(opened)
     counts = pipeline.make_data(opened, batch=batch)
-    _print_funnel(latest_json(opened.file("synth", "funnel.json")))
-    _print_counts(opened, counts)
+    print_funnel(latest_json(opened.file("synth", "funnel.json")))
+    print_counts(opened, counts)
 
 
 @app.command()
@@ -185,58 +178,6 @@ def base(
     typer.echo(build[name]())
 
 
-@synth_app.command("rebuild")
-def synth_rebuild(run: RunOption = None, changes: SetOption = None) -> None:
-    """Judge every paid answer again with today's filters: no request, no cost.
-
-    `--set synth.novelty_threshold=0.6`, or synth.evaluation_sets or synth.held_out_share, judges by another rule from now on.
-    """
-    from alif_kit.synth import dataset
-    from alif_kit.synth import generate as synth
-
-    opened = Run.resume(run or platform.durable_folder() / "default")
-    if changes:
-        opened = opened.judge_anew(config.load(opened.file("config.json"), dict(_pair(change) for change in changes)))
-    funnel = synth.rebuild(opened)
-    dataset.finish(opened)
-    _print_funnel(funnel)
-    typer.echo(f"{funnel['accepted']} of {funnel['candidates']} candidates accepted, at no cost")
-
-
-@synth_app.command("finish")
-def synth_finish(
-    run: RunOption = None,
-    push: Annotated[str, typer.Option(metavar="OWNER/NAME", help="Send it to the Hub too, with the key named HF_TOKEN.")] = "",
-    public: Annotated[bool, typer.Option("--public", help="Let everybody see it there; private otherwise.")] = False,
-) -> None:
-    """The accepted examples, as reviewed, as a data set: train and held-out JSONL, Parquet and a card in data/."""
-    from alif_kit.synth import dataset
-
-    opened = Run.resume(run or platform.durable_folder() / "default")
-    token = platform.secret("HF_TOKEN") if push else ""
-    _print_counts(opened, dataset.finish(opened))
-    if push:
-        typer.echo(f"sent, {'public' if public else 'private'}: {dataset.push(opened, push, token, private=not public)}")
-
-
-@synth_app.command("dropped")
-def synth_dropped(
-    run: RunOption = None,
-    reason: Annotated[str, typer.Option(help="Only this reason, as the funnel names it.")] = "",
-    limit: Annotated[int, typer.Option(help="Rows to show.")] = 10,
-) -> None:
-    """Show candidates that were dropped, and why."""
-    from alif_kit.records import read_jsonl
-
-    opened = Run.resume(run or platform.durable_folder() / "default")
-    rows = list(read_jsonl(opened.require("synth", "dropped.jsonl", stage="generate")))
-    known = sorted({row["reason"] for row in rows})
-    if reason and reason not in known:
-        raise UserError(f"no row was dropped for {reason!r}; the reasons here are {', '.join(known)}")
-    for row in [row for row in rows if reason in ("", row["reason"])][:limit]:
-        typer.echo(f"--- {row['reason']} · {row['category']} · request {row['request']}, item {row['item']}\n{row['text']}")
-
-
 @teacher_app.command("demo")
 def teacher_demo(
     port: Annotated[int, typer.Option(help="Port on the loopback address; 0 picks a free one.")] = 0,
@@ -252,7 +193,7 @@ def teacher_demo(
 
     known = {f.name for f in fields(Faults)}
     rates = {}
-    for name, value in map(_pair, fault or []):
+    for name, value in map(pair, fault or []):
         if name not in known:
             raise UserError(f"--fault got {name!r}; expected one of {', '.join(sorted(known))}")
         rates[name] = float(value)
@@ -263,18 +204,6 @@ def _print_estimate(run: Run) -> None:
     from alif_kit.synth.estimate import estimate
 
     _print_summary(estimate(run.config, run).lines(run.config.teacher.max_usd))
-
-
-def _print_counts(run: Run, counts: dict[str, dict[str, int]]) -> None:
-    trained, held = (sum(counts[side].values()) for side in ("train", "eval"))
-    typer.echo(f"{trained} examples to train on, {held} held out: {run.file('data')}")
-
-
-def _print_funnel(funnel: dict[str, Any]) -> None:
-    """What became of the candidates, a line and a bar each."""
-    for reason, count in funnel["reasons"].items():
-        share = count / funnel["candidates"]
-        typer.echo(f"{reason:<22}{count:>8} {share:>7.1%}  {'█' * round(40 * share)}")
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

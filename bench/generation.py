@@ -50,7 +50,9 @@ from alif_kit.limits import WINDOW_S, RateLimiter
 from alif_kit.records import CATEGORIES, SeedTask
 from alif_kit.run_folder import Run
 from alif_kit.synth import compose, filters, generate
+from alif_kit.synth import planner as planning
 from alif_kit.synth.demo_teacher import DemoTeacher, Faults
+from alif_kit.synth.fold import Fold
 from alif_kit.synth.novelty import PAYLOAD_TOKENS, rouge_l_f1
 from alif_kit.synth.parse import parse
 from alif_kit.text import comparison_tokens
@@ -126,7 +128,7 @@ class Meter:
     def elapsed(self) -> float:
         return time.monotonic() - self._started
 
-    def __call__(self, fold: generate.Fold) -> None:
+    def __call__(self, fold: Fold) -> None:
         self.accepted, self.wall, self.cpu = len(fold.pool), self.elapsed, cpu_seconds() - self._cpu
 
 
@@ -238,7 +240,7 @@ def paper(args: argparse.Namespace) -> Rates:
     """The paper's loop for as long, and to the end of its last request."""
     with limited_server(args) as server:
         settled = settings(replace_args(args, in_flight=1), server.url)
-        fold, planner = generate.Fold(settled), generate.Planner(settled)
+        fold, planner = Fold(settled), planning.Planner(settled)
         fold.gate = PaperGate(settled.synth.novelty_threshold, sum(pack.seeds(settled.language).values(), ()))
         meter = Meter()
         with openai.OpenAI(api_key="none", base_url=server.url, max_retries=0) as endpoint:
@@ -251,7 +253,7 @@ def paper(args: argparse.Namespace) -> Rates:
         return rates(args, meter, server)
 
 
-def ask(endpoint: openai.OpenAI, settled: Config, request: generate.Request) -> dict[str, Any]:
+def ask(endpoint: openai.OpenAI, settled: Config, request: planning.Request) -> dict[str, Any]:
     """One answer, as a journal row."""
     teacher = settled.teacher
     reply = endpoint.chat.completions.create(
@@ -318,7 +320,7 @@ def faults_once(args: argparse.Namespace, retry_after_s: float) -> dict[str, flo
     """Seconds, answers and the server's counts for one Retry-After."""
     with Server(Faults(rate_limit=0.4, server_error=0.05, latency_s=args.fault_latency, retry_after_s=retry_after_s)) as server:
         settled = settings(args, server.url, concurrency=args.slots)
-        prompts = [generate.compose(settled, n, CATEGORIES[n % 7], []).messages for n in range(args.prompts)]
+        prompts = [planning.compose(settled, n, CATEGORIES[n % 7], []).messages for n in range(args.prompts)]
         started = time.monotonic()
         replies = asyncio.run(ask_all(settled, prompts))
         seconds = time.monotonic() - started
@@ -345,9 +347,9 @@ def tasks_of(rows: list[dict[str, Any]]) -> list[SeedTask]:
     return [item.task for item in items if item.task]
 
 
-def filled_fold(args: argparse.Namespace) -> generate.Fold:
+def filled_fold(args: argparse.Namespace) -> Fold:
     """A fold with `args.kept` kept rows: composed tasks, each in ten versions with every second word changed."""
-    fold, draw = generate.Fold(settings(args, "demo")), random.Random(0)
+    fold, draw = Fold(settings(args, "demo")), random.Random(0)
     bases = tasks_of(answers(-(-args.kept // (10 * TASKS)), "kept"))
     placed = [place(task) for task in bases]
     words = sorted({token for _, tokens in placed for token in tokens})
@@ -366,7 +368,7 @@ def timed(work: Callable[[Any], Any], items: list[Any]) -> float:
     return time.process_time() - started
 
 
-def steps(fold: generate.Fold, rows: list[dict[str, Any]]) -> dict[str, float]:
+def steps(fold: Fold, rows: list[dict[str, Any]]) -> dict[str, float]:
     """CPU seconds of each step over the rows; the last two are the real paths that `generate` takes."""
     tasks = tasks_of(rows)
     sound = [task for task in tasks if not filters.first_reason(task)]
@@ -377,7 +379,7 @@ def steps(fold: generate.Fold, rows: list[dict[str, Any]]) -> dict[str, float]:
         "novelty": timed(fold.gate.judge, sound),
         "all of folding (Fold.add)": timed(fold.add, rows),
         "composing the next request": timed(
-            lambda draw: generate.compose(fold.config, *draw, fold.by_category.get(draw[1], [])), draws
+            lambda draw: planning.compose(fold.config, *draw, fold.by_category.get(draw[1], [])), draws
         ),
     }
 
@@ -403,7 +405,7 @@ def folding(args: argparse.Namespace) -> dict[str, float]:
     return seconds
 
 
-def profile(fold: generate.Fold, rows: list[dict[str, Any]]) -> None:
+def profile(fold: Fold, rows: list[dict[str, Any]]) -> None:
     profiler = cProfile.Profile()
     profiler.runcall(lambda: [fold.add(row) for row in rows])
     statistics = pstats.Stats(profiler).strip_dirs()
@@ -413,7 +415,7 @@ def profile(fold: generate.Fold, rows: list[dict[str, Any]]) -> None:
 
 def warm(args: argparse.Namespace) -> None:
     """Load libraries, pack and model of language identification."""
-    fold = generate.Fold(settings(args, "demo"))
+    fold = Fold(settings(args, "demo"))
     for row in answers(len(CATEGORIES), "warm"):
         fold.add(row)
 

@@ -44,7 +44,7 @@ from IPython.display import HTML, display
 
 from alif_kit import config, pack, pipeline, report
 from alif_kit.run_folder import Run
-from alif_kit.synth import dataset, estimate, generate, review
+from alif_kit.synth import dataset, estimate, planner, review
 from alif_kit.synth.split import payloads
 
 # %% [markdown]
@@ -72,7 +72,7 @@ settings.synth.targets
 # Topics, registers and regions are drawn anew each time, so that tasks spread out.
 
 # %%
-request = generate.compose(settings, 0, "reasoning", [])
+request = planner.compose(settings, 0, "reasoning", [])
 page = '<div dir="rtl" lang="ur" style="font-family:Noto Nastaliq Urdu,serif;'
 page += 'line-height:2.2;white-space:pre-wrap;max-height:30em;overflow:auto">{}</div>'
 display(HTML(page.format(request.messages[-1]["content"])))

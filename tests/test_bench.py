@@ -37,7 +37,7 @@ def test_every_prompt_has_an_answer_and_every_attempt_is_counted(capsys):
 def test_folding_times_each_step_with_the_pool_full(capsys):
     bench.main(["folding", "--kept", "60", "--answers", "7", "--profile"])
     printed = " ".join(capsys.readouterr().out.split())
-    assert "60 rows kept" in printed and "of 140 rows were accepted" in printed and "generate.py" in printed
+    assert "60 rows kept" in printed and "of 140 rows were accepted" in printed and "fold.py" in printed
 
 
 def test_the_kept_rows_of_folding_are_in_the_gate_and_in_the_pool():

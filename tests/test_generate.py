@@ -13,7 +13,7 @@ from alif_kit import config, pack
 from alif_kit.errors import StoppedError, UserError
 from alif_kit.records import Example, read_jsonl
 from alif_kit.run_folder import Run
-from alif_kit.synth import generate
+from alif_kit.synth import filters, generate
 from alif_kit.synth.dataset import finish
 from alif_kit.synth.demo_teacher import DemoTeacher, Faults
 from alif_kit.synth.split import split
@@ -113,7 +113,7 @@ def test_a_misbehaving_teacher_gets_nothing_malformed_in(tmp_path, kind):
     assert expected in funnel["reasons"]
     pool = list(read_jsonl(run.file("synth", "pool.jsonl"), Example))
     assert len(pool) == sum(run.config.synth.targets.values())
-    assert [generate.filters.first_reason(example) for example in pool] == [""] * len(pool)
+    assert [filters.first_reason(example) for example in pool] == [""] * len(pool)
 
 
 def test_a_stalled_category_stops_with_advice(tmp_path):
@@ -137,7 +137,7 @@ SCRIPT = """
 import sys
 from alif_kit import config
 from alif_kit.run_folder import Run
-from alif_kit.synth import generate
+from alif_kit.synth import filters, generate
 generate.generate(Run.resume(sys.argv[1]))
 """
 

@@ -7,7 +7,7 @@ import pytest
 
 from alif_kit import config, pack
 from alif_kit.records import CATEGORIES
-from alif_kit.synth import generate
+from alif_kit.synth import planner
 from alif_kit.synth.compose import evaluate
 from alif_kit.synth.demo_teacher import answer
 from alif_kit.synth.novelty import NoveltyGate
@@ -19,7 +19,7 @@ SENTIMENT = ("مثبت", "منفی", "غیر جانبدار", "ملا جلا")
 
 
 def ask(category, output_format="text"):
-    return generate.compose(config.load("smoke"), 0, category, [], output_format)
+    return planner.compose(config.load("smoke"), 0, category, [], output_format)
 
 
 def test_each_category_has_at_least_25_different_seeds():
@@ -139,7 +139,7 @@ def test_the_embedded_teacher_answers_the_real_prompts(category):
 
 
 def test_prompts_spread_over_topics_and_are_urdu():
-    prompts = {ask_number: generate.compose(config.load("smoke"), ask_number, "qa", []) for ask_number in range(20)}
+    prompts = {ask_number: planner.compose(config.load("smoke"), ask_number, "qa", []) for ask_number in range(20)}
     texts = [request.messages[-1]["content"] for request in prompts.values()]
     named = {topic for topic in pack.topics("ur")["topics"] if any(topic in text for text in texts)}
     assert len(named) >= 50

@@ -10,10 +10,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from alif_kit import pack
 from alif_kit.config import Config
 from alif_kit.limits import price_of, price_table
 from alif_kit.run_folder import Run, latest_json
 from alif_kit.synth import generate
+from alif_kit.synth.fold import FIRST_YIELD
+from alif_kit.synth.parse import render
+from alif_kit.synth.planner import compose
 
 # Before anything is seen. A token of a current multilingual vocabulary holds about 2.5 characters of Urdu; a task of the seeds'
 # length is what a teacher writes; a request of 20 tasks takes a hosted model about a minute; 7 of 10 candidates pass.
@@ -57,7 +61,7 @@ def estimate(config: Config, run: Run | None = None) -> Estimate:
     accepted = _accepted(run) if journal else {}
     seen = len(journal)
     asked = sum(row["count"] for row in journal.values())
-    share = max(0.02, sum(accepted.values()) / asked) if asked else generate.FIRST_YIELD
+    share = max(0.02, sum(accepted.values()) / asked) if asked else FIRST_YIELD
     per_call = config.synth.tasks_per_call
     requests = sum(math.ceil(max(0, t - accepted.get(c, 0)) / (per_call * share)) for c, t in config.synth.targets.items())
     prompt, completion, seconds = _means(config, journal)
@@ -73,7 +77,7 @@ def estimate(config: Config, run: Run | None = None) -> Estimate:
 
 def _assumptions() -> str:
     return (
-        f"assumed: {generate.FIRST_YIELD:.0%} of candidates accepted, {CHARACTERS_PER_TOKEN} characters of Urdu a token, tasks as "
+        f"assumed: {FIRST_YIELD:.0%} of candidates accepted, {CHARACTERS_PER_TOKEN} characters of Urdu a token, tasks as "
         f"long as the seeds, {SECONDS_PER_REQUEST:.0f} s a request"
     )
 
@@ -92,10 +96,10 @@ def _means(config: Config, journal: dict[int, dict[str, Any]]) -> tuple[float, f
         return tuple(sum(row[key] for row in rows) / len(rows) for key in ("prompt_tokens", "completion_tokens", "seconds"))
     prompts, answers = [], []
     for category in config.synth.targets:
-        request = generate.compose(config, 0, category, [])
+        request = compose(config, 0, category, [])
         prompts.append(sum(len(m["content"]) for m in request.messages))
-        seeds = generate.pack.seeds(config.language)[category]
-        answers.append(len(generate.render(seeds)) / len(seeds) * config.synth.tasks_per_call)
+        seeds = pack.seeds(config.language)[category]
+        answers.append(len(render(seeds)) / len(seeds) * config.synth.tasks_per_call)
     mean = [sum(values) / len(values) / CHARACTERS_PER_TOKEN for values in (prompts, answers)]
     return mean[0], mean[1], SECONDS_PER_REQUEST
 

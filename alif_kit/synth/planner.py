@@ -1,0 +1,96 @@
+"""synth: decides what to ask the teacher next, and composes the request.
+
+In: what is folded in and what is in flight. Out: `Request`s: which category, what they show, the messages.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alif_kit import pack
+from alif_kit.config import Config
+from alif_kit.records import Example, stable_id
+from alif_kit.synth.fold import Fold
+from alif_kit.synth.parse import render, schema
+
+
+@dataclass(frozen=True)
+class Request:
+    """Request number `number`: what it asks for and what it shows."""
+
+    number: int
+    category: str
+    count: int
+    messages: list[dict[str, str]]
+    seeds_shown: tuple[str, ...]
+    machine_shown: tuple[str, ...]
+    output_format: str = "text"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the request asks of a server that has structured output."""
+        if self.output_format == "json_schema":
+            return {"response_format": schema(self.category)}
+        return {"response_format": {"type": "json_object"}} if self.output_format == "json_object" else {}
+
+    @property
+    def prompt_hash(self) -> str:
+        return stable_id(self.messages)
+
+
+class Planner:
+    """Decides, from what is folded in and what is in flight, which category the next request asks for."""
+
+    def __init__(self, config: Config, output_format: str = "text") -> None:
+        self.config, self.output_format = config, output_format
+        self.in_flight: list[Request] = []
+        self.issued = 0
+
+    def next(self, fold: Fold) -> Request | None:
+        """The next request, or None while what is in flight should suffice."""
+        if len(self.in_flight) >= self.config.synth.window:
+            return None
+        missing = {c: self._missing(c, fold) / t for c, t in self.config.synth.targets.items() if not fold.stalled(c)}
+        category = max(missing, key=missing.get, default=None)
+        if category is None or missing[category] <= 0:
+            return None
+        request = compose(self.config, self.issued, category, fold.by_category.get(category, []), self.output_format)
+        self.in_flight.append(request)
+        self.issued += 1
+        return request
+
+    def _missing(self, category: str, fold: Fold) -> float:
+        coming = sum(r.count for r in self.in_flight if r.category == category) * fold.expected_yield(category)
+        return self.config.synth.targets[category] - fold.accepted[category] - coming
+
+
+def compose(config: Config, number: int, category: str, made: list[Example], output_format: str = "text") -> Request:
+    """Request `number`: 4 seeds and, once there are any, 2 of the category's machine examples, chosen by seed and number."""
+    draw = random.Random(f"{config.seed}-{number}-{category}")
+    synth = config.synth
+    seeds = _sample(draw, pack.seeds(config.language)[category], synth.seeds_shown)
+    machine = _sample(draw, made, synth.machine_shown)
+    lists = pack.topics(config.language)
+    prompt = pack.prompt(
+        config.language,
+        category,
+        category=category,
+        category_name=pack.settings(config.language)["categories"][category],
+        count=synth.tasks_per_call,
+        examples=render([*seeds, *machine]),
+        topics=_sample(draw, lists["topics"], 5),
+        registers=_sample(draw, lists["registers"], 2),
+        regions=_sample(draw, lists["regions"], 2),
+        output_format="text" if output_format == "text" else "json",
+    )
+    system = pack.prompt(config.language, "system")
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+    shown = tuple(s.id for s in seeds), tuple(m.id for m in machine)
+    return Request(number, category, synth.tasks_per_call, messages, *shown, output_format)
+
+
+def _sample(draw: random.Random, items: Sequence[Any], count: int) -> list[Any]:
+    return draw.sample(items, min(count, len(items)))
