@@ -68,6 +68,13 @@ def test_concurrency_changes_nothing(reference, tmp_path, concurrency):
         assert teacher.stats["requests"] == reference[1]
 
 
+def test_sixty_four_really_in_flight_change_nothing(tmp_path):
+    wide = {"synth.window": 64, "synth.tasks_per_call": 2, "synth.targets": config.targets_of(150)}
+    with DemoTeacher(faults=Faults(latency_s=0.02)) as teacher:
+        runs = [make(tmp_path / str(n), teacher.base_url, **wide, **{"teacher.concurrency": n}) for n in (1, 8, 64)]
+    assert derived(runs[0]) == derived(runs[1]) == derived(runs[2])
+
+
 def test_the_first_requests_show_seeds_only_and_later_ones_machine_examples_too(reference):
     rows = sorted(generate.read_journal(reference[0]).values(), key=lambda row: row["request"])
     seeds = {s.id for tasks in pack.seeds("ur").values() for s in tasks}

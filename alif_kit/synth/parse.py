@@ -121,11 +121,14 @@ def _parse_json(text: str, category: str) -> list[Parsed]:
 def _json_tasks(text: str) -> tuple[list[Any], bool]:
     """The tasks of a JSON answer and whether it was whole; of a cut answer, every task that is complete."""
     try:
-        value = json.loads(text)
-        tasks = value.get("tasks")
-        return (tasks, True) if isinstance(tasks, list) else ([], False)
+        tasks = json.loads(text).get("tasks")
     except json.JSONDecodeError:
-        pass
+        return _complete_tasks(text), False
+    return (tasks, True) if isinstance(tasks, list) else ([], False)
+
+
+def _complete_tasks(text: str) -> list[Any]:
+    """The tasks of an answer that was cut, as far as they are complete."""
     rows, decoder = [], json.JSONDecoder()
     start = text.find("[") + 1
     while start > 0 and (start := text.find("{", start)) >= 0:
@@ -134,7 +137,7 @@ def _json_tasks(text: str) -> tuple[list[Any], bool]:
             rows.append(row)
         except json.JSONDecodeError:
             break
-    return rows, False
+    return rows
 
 
 def _item(number: int, row: dict[str, Any] | None, category: str, raw: str) -> Parsed:
