@@ -9,8 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from alif_kit import __version__, config, mirror, platform
+from alif_kit import __version__, config, platform
 from alif_kit.errors import StoppedError, UserError
+from alif_kit.evaluate_cli import evaluate, gate, judge_app, print_table, print_verdict
+from alif_kit.options import PresetOption, RunOption, SetOption, open_run
 from alif_kit.plan_cli import plan
 from alif_kit.review_cli import review_app
 from alif_kit.run_folder import Run, latest_json
@@ -28,18 +30,10 @@ teacher_app = typer.Typer(no_args_is_help=True, help="Teachers: the models that 
 app.add_typer(teacher_app, name="teacher")
 app.add_typer(synth_app, name="synth")
 app.add_typer(review_app, name="review")
+app.add_typer(judge_app, name="judge")
 app.command("plan")(plan)
-
-RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; made on first use, gone on with afterwards.")]
-PresetOption = Annotated[str, typer.Option("--preset", help="`auto`, `smoke`, `t4`, `paper`, or a config.json.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="FIELD=VALUE",
-        help="Change one field, e.g. `--set teacher.model=gpt-4o-mini`; may be repeated.",
-    ),
-]
+app.command("evaluate")(evaluate)
+app.command("gate")(gate)
 
 HoursOption = Annotated[
     float | None, typer.Option("--hours", help="End the session, with a checkpoint, when it is this many hours old; 0 for never.")
@@ -62,21 +56,6 @@ def _root(
         raise typer.Exit
 
 
-def open_run(path: Path | None, preset: str, changes: list[str] | None) -> Run:
-    """The run a command works in: an existing folder keeps its configuration unless the command names another."""
-    folder = path or platform.durable_folder() / "default"
-    if preset == "auto" and (folder / "config.json").is_file():
-        base: Any = folder / "config.json"
-    else:
-        base, reason = platform.pick_preset(platform.detect()) if preset == "auto" else (preset, "")
-        if reason:
-            typer.echo(f"preset {base}: {reason}", err=True)
-    opened = Run.open(folder, config.load(base, dict(pair(change) for change in changes or [])))
-    if mirror.restore(opened):
-        typer.echo(f"brought back from {opened.config.session.mirror}", err=True)
-    return opened
-
-
 @app.command()
 def demo(run: Annotated[Path, typer.Option("--run", help="Run folder.")] = Path("runs/demo"), changes: SetOption = None) -> None:
     """The whole pipeline on a CPU: generate, pretrain, fine-tune, evaluate, report. No key, no network, no GPU."""
@@ -85,7 +64,8 @@ def demo(run: Annotated[Path, typer.Option("--run", help="Run folder.")] = Path(
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     opened = open_run(run, "smoke", changes)
     report = pipeline.walk(opened)
-    _print_table(opened)
+    print_table(opened)
+    print_verdict(opened)
     typer.echo(f"report: {report}")
 
 
@@ -130,16 +110,6 @@ def finetune(run: RunOption = None, preset: PresetOption = "auto", changes: SetO
     from alif_kit.training import trainer
 
     _print_summary(trainer.finetune(open_run(run, preset, [*(changes or []), *_hours(hours)])))
-
-
-@app.command()
-def evaluate(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None) -> None:
-    """Base, pretrained and fine-tuned model on the same held-out data."""
-    from alif_kit import pipeline
-
-    opened = open_run(run, preset, changes)
-    pipeline.evaluate(opened)
-    _print_table(opened)
 
 
 @app.command()
@@ -209,18 +179,6 @@ def _print_estimate(run: Run) -> None:
 def _print_summary(summary: dict[str, Any]) -> None:
     for name, value in summary.items():
         typer.echo(f"{name:<28}{value}")
-
-
-def _print_table(run: Run) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from alif_kit.report import short_table
-
-    table = Table("measure (held-out)", "n", "base", "pretrained", "fine-tuned", "change")
-    for row in short_table(run):
-        table.add_row(*row)
-    Console().print(table)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from alif_kit.errors import UserError
 from alif_kit.records import CATEGORIES
@@ -209,14 +209,43 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is measured for the base and for each stage."""
+    """What is measured, of the base and the tuned model alike."""
 
+    suite: str = "quick"
+    """`quick`: the run's held-out tasks and the pack's own sets, no network. `full`: the public sets of the Hub as well.
+    `paper`: the seven categories of Urdu-Eval, four of them read by the judge."""
+    also: tuple[str, ...] = ()
+    """Sets besides the suite's: `retention` (public English tasks), `urdu` (public Urdu tasks), or any other set's name."""
+    data: dict[str, str] = field(default_factory=dict)
+    """Where a set is read from instead of the suite's own place: `{"knowledge": "urdu_mmlu.json"}`, a local file or a Hub id."""
     max_new_tokens: int = 256
     """Budget of one answer, the same for every model."""
     max_examples: int = 200
-    """Held-out tasks answered, spread over the categories."""
+    """Examples of each set at most, 0 for all; held-out tasks are spread over the categories."""
     batch_size: int = 8
     """Prompts answered together."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How much worse than its base a tuned model may be. A difference counts only when its 95 % interval lies on one side."""
+
+    knowledge: float = 0.02
+    """Accuracy on native multiple choice, in shares of 1: two points are a fifth of what UrduMMLU found Alif to have lost."""
+    retention: float = 0.02
+    """English: share by which bits per byte may rise, and accuracy that public tasks may lose. Replay holds it below this."""
+    unparsed: float = 0.02
+    """Share of answers that no parser can read, more than the base's: one in fifty is noticed by users, Alif's was one in eight."""
+    stops: float = 0.02
+    """Share of answers that end by themselves, fewer than the base's: an answer that never ends is what users report first."""
+    purity: float = 0.02
+    """Mean share of Urdu letters in Urdu answers, below the base's: about one foreign word in a sentence of forty letters."""
+    safety: float = 0.05
+    """Harmful requests declined, fewer, and harmless ones refused, more: found by phrases, so the margin is wider."""
+    min_examples: int = 50
+    """Examples that a proportion needs before more than `undecided` is said; the width of its interval does the rest."""
+    min_documents: int = 10
+    """Documents that bits per byte need; each is hundreds of tokens, so fewer do."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +276,10 @@ class Config:
     """Fine-tuning on the examples, after pretraining."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     """What is measured."""
+    judge: Teacher = field(default_factory=lambda: Teacher(temperature=0.0, max_tokens=1024, max_usd=2.0))
+    """Who reads the answers that no parser can judge: any endpoint, as for the teacher."""
+    gate: Gate = field(default_factory=Gate)
+    """When a tuned model counts as worse."""
     session: Session = field(default_factory=Session)
     """How long, and where to."""
 
@@ -257,7 +290,8 @@ class Config:
         return asdict(self)
 
 
-# Fields a resumed run may change: they move speed and spending, never the result.
+# Fields a resumed run may change: they move speed and spending, never the result. What evaluation depends on may change as well:
+# its rows carry the settings they were made with, and are made anew under others.
 OPERATIONAL = {
     "teacher.concurrency",
     "teacher.requests_per_minute",
@@ -267,7 +301,9 @@ OPERATIONAL = {
     "teacher.timeout_s",
     "teacher.max_attempts",
     "teacher.max_usd",
-    "evaluation.batch_size",
+    *(f"evaluation.{f.name}" for f in fields(Evaluation)),
+    *(f"judge.{f.name}" for f in fields(Teacher)),
+    *(f"gate.{f.name}" for f in fields(Gate)),
     "session.hours",
     "session.mirror",
     "session.trackers",
@@ -299,6 +335,7 @@ def _smoke() -> Config:
             epochs=4, learning_rate=1e-3, embedding_learning_rate=5e-4, save_steps=20, weight_decay=0.0, **shared
         ),
         evaluation=Evaluation(max_new_tokens=96, max_examples=42, batch_size=16),
+        judge=Teacher(base_url="demo", model="alif-demo-teacher", key_name="", output_format="text", max_usd=0.0),
     )
 
 
@@ -368,9 +405,9 @@ def _coerce(kind: Any, value: Any, name: str) -> Any:
             return number
         if kind == tuple[str, ...]:
             return tuple(value.split(",") if isinstance(value, str) else value)
-        if kind == dict[str, int]:
+        if kind in (dict[str, int], dict[str, str]):
             value = json.loads(value) if isinstance(value, str) else value
-            return {str(k): _coerce(int, v, f"{name}.{k}") for k, v in value.items()}
+            return {str(k): _coerce(get_args(kind)[1], v, f"{name}.{k}") for k, v in value.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         expected = getattr(kind, "__name__", kind)
         raise UserError(f"{name} is {value!r}; expected {expected}") from None
@@ -431,6 +468,8 @@ _CHOICES = {
     "lora.train_vocab": ("none", "rows", "full"),
     "lora.after_pretraining": ("continue", "merge"),
     "teacher.output_format": ("auto", "json_schema", "json_object", "text"),
+    "judge.output_format": ("auto", "json_schema", "json_object", "text"),
+    "evaluation.suite": ("quick", "full", "paper"),
 }
 
 _RANGES = (
@@ -464,8 +503,13 @@ _RANGES = (
     ("corpus.duplicate_threshold", 0.1, 1.0),
     ("session.hours", 0.0, 1000.0),
     ("evaluation.max_new_tokens", 1, 8192),
-    ("evaluation.max_examples", 1, 100_000),
+    ("evaluation.max_examples", 0, 100_000),
     ("evaluation.batch_size", 1, 1024),
+    ("judge.max_tokens", 16, 1_000_000),
+    ("judge.max_usd", 0.0, 1e6),
+    *((f"gate.{name}", 0.0, 1.0) for name in ("knowledge", "retention", "unparsed", "stops", "purity", "safety")),
+    ("gate.min_examples", 1, 1_000_000),
+    ("gate.min_documents", 1, 1_000_000),
 ) + tuple(
     row
     for stage in ("pretrain", "finetune")

@@ -52,15 +52,18 @@ def texts_of(source: str) -> Iterator[str]:
     if path.suffix == ".txt":
         yield from _existing(path).read_text("utf-8").splitlines()
     else:
-        for row in _rows(path, source):
+        for row in rows_of(source):
             yield from _strings(row)
 
 
-def _rows(path: Path, source: str) -> Iterable[Any]:
+def rows_of(source: str) -> Iterable[Any]:
+    """The rows of a .jsonl, .json (a list of rows) or .parquet file, or of a Hub data set. Raises UserError as `texts_of` does."""
+    path = Path(source)
     if path.suffix == ".jsonl":
         return read_jsonl(_existing(path))
     if path.suffix == ".json":
-        return [json.loads(_existing(path).read_text("utf-8"))]
+        value = json.loads(_existing(path).read_text("utf-8"))
+        return value if isinstance(value, list) else [value]
     if path.suffix == ".parquet":
         from pyarrow import parquet
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,27 @@ def make_data(run: Run, *, batch: bool = False) -> dict[str, Any]:
     return dataset.finish(run)
 
 
-def evaluate(run: Run) -> dict[str, Any]:
-    """Measure base, pretrained and fine-tuned model."""
-    from alif_kit.evaluation import suites
+def evaluate(run: Run, *, judge: bool = False) -> dict[str, Any]:
+    """Measure base, pretrained and fine-tuned model, and let the gate judge the last against the first."""
+    from alif_kit.evaluation import gate, subjects, suites
+
+    run.require("data", "eval.jsonl", stage="generate")
+    results = suites.evaluate(run, subjects.of_run(run, partial(_resolve, run)), judge=judge)
+    gate.check(run, results)
+    return results
+
+
+def compare(run: Run, model: str, *, judge: bool = False) -> dict[str, Any]:
+    """Measure any model (a folder, an adapter, a Hub id, an endpoint) against the run's base, and let the gate judge it."""
+    from alif_kit.evaluation import gate, subjects, suites
+
+    results = suites.evaluate(run, subjects.against(model, run.config.base.model, partial(_resolve, run)), judge=judge)
+    gate.check(run, results)
+    return results
+
+
+def _resolve(run: Run, model: str) -> str:
+    """Where a base lies; the kit's own small ones are built on first use."""
     from alif_kit.training import tiny_base
 
-    if run.done("evaluate"):
-        return suites.evaluate(run, "")
-    run.require("data", "eval.jsonl", stage="generate")  # before a base is built or loaded
-    return suites.evaluate(run, tiny_base.resolve(run.config.base.model, run.config.language, run.config.seed))
+    return tiny_base.resolve(model, run.config.language, run.config.seed)

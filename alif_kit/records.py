@@ -175,8 +175,10 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write one JSON value, indented, atomically."""
-    write_atomic(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    """Write one JSON value, indented, atomically; a file that already says the same is left as it is."""
+    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+    if not (path.is_file() and path.read_text("utf-8") == text):
+        write_atomic(path, text)
 
 
 class AppendOnly:

@@ -7,29 +7,17 @@ model text is escaped. Two runs of the same configuration differ in times only.
 from __future__ import annotations
 
 import csv
-import io
 import random
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from alif_kit import __version__, pack
+from alif_kit import __version__, evaluation_report, pack
+from alif_kit.evaluation_report import SUBJECT_NAMES
+from alif_kit.figures import ACCENT, FAINT, INK, SECOND, figure, svg
 from alif_kit.records import Example, read_jsonl, write_atomic
 from alif_kit.run_folder import Run, latest_json
 from alif_kit.text import urdu_purity
-
-INK, ACCENT, SECOND, FAINT = "#1f2933", "#0f766e", "#b45309", "#cbd5e1"
-STAGE_NAMES = {"base": "base", "pretrain": "after pretraining", "finetune": "after fine-tuning"}
-
-# measure, label, whether lower is better, how it prints, and the key of its n
-MEASURES = (
-    ("bits_per_byte_{language}", "Urdu bits per byte", True, "{:.3f}", "documents_{language}"),
-    ("bits_per_byte_en", "English bits per byte", True, "{:.3f}", "documents_en"),
-    ("response_loss", "response loss (nats per token)", True, "{:.3f}", "tasks"),
-    ("exact_match", "exact match, checkable tasks", False, "{:.1%}", "checkable"),
-    ("stops_by_itself", "answers that stop by themselves", False, "{:.1%}", "tasks"),
-    ("urdu_purity", "Urdu purity of answers", False, "{:.3f}", "urdu_answers"),
-)
 
 
 def build(run: Run) -> Path:
@@ -47,7 +35,7 @@ def build(run: Run) -> Path:
 
 def _content(run: Run) -> dict[str, Any]:
     funnel = _json(run, "synth", "funnel.json")
-    results = _json(run, "evaluation", "results.json")
+    results = evaluation_report.results_of(run)
     return {
         "run": run,
         "version": __version__,
@@ -57,46 +45,33 @@ def _content(run: Run) -> dict[str, Any]:
         "funnel_svg": funnel_plot(funnel) if funnel else "",
         "loss_svg": loss_plot(run),
         "mixture_svg": mixture_plot(run),
-        "stages": [STAGE_NAMES[s] for s in STAGE_NAMES],
-        "comparison": comparison(results, run.config.language) if results else [],
-        "headline": headline(results, run.config.language) if results else "",
         "samples": sample_examples(run, 10),
-        "answers": sample_answers(run, 7),
+        **_evaluation(run, results),
         "ledger": stages(run),
         "totals": totals(run),
+    }
+
+
+def _evaluation(run: Run, results: dict[str, Any] | None) -> dict[str, Any]:
+    """What the page shows of evaluation; empty values before it has run."""
+    if not results:
+        return {"results": None, "comparison": [], "headline": ""}
+    return {
+        "results": results,
+        "subjects": [SUBJECT_NAMES.get(s["name"], s["name"]) for s in results["subjects"]],
+        "comparison": evaluation_report.comparison(results),
+        "headline": evaluation_report.headline(results, run.config.language),
+        "difference_svg": evaluation_report.difference_plot(results),
+        "published": evaluation_report.beside_published(results),
+        "differing": evaluation_report.differing(run, 6),
+        "unread": evaluation_report.unread(run, 8),
+        "gate": evaluation_report.gate_of(run),
     }
 
 
 def _json(run: Run, *parts: str) -> Any:
     path = run.file(*parts)
     return latest_json(path) if path.is_file() else None
-
-
-def comparison(results: dict[str, Any], language: str) -> list[dict[str, Any]]:
-    """Rows of the before/after table: label, n, one printed value per stage, the change against the base, its verdict."""
-    rows = []
-    for key, label, lower, shape, n in MEASURES:
-        values = [results[stage][key.format(language=language)] for stage in STAGE_NAMES]
-        first, last = values[0], values[-1]
-        change = None if first is None or last is None else last - first
-        better = None if not change else (change < 0) == lower
-        printed = ["–" if v is None else shape.format(v) for v in values]
-        sign = "–" if change is None else ("+" if change > 0 else "") + shape.format(change)
-        size = results["finetune"][n.format(language=language)]
-        rows.append({"label": label, "n": size, "values": printed, "change": sign, "better": better, "lower": lower})
-    return rows
-
-
-def headline(results: dict[str, Any], language: str) -> str:
-    """One sentence on what pretraining did to held-out text, whichever way it fell."""
-    key = f"bits_per_byte_{language}"
-    before, after = results["base"][key], results["pretrain"][key]
-    english = results["pretrain"]["bits_per_byte_en"] - results["base"]["bits_per_byte_en"]
-    moved = "fell" if after < before else "rose"
-    return (
-        f"On {results['base'][f'documents_{language}']} held-out documents, Urdu bits per byte {moved} from {before:.3f} to "
-        f"{after:.3f} ({abs(after - before) / before:.0%}) in continued pretraining; English moved by {english:+.3f}."
-    )
 
 
 def stages(run: Run) -> list[dict[str, Any]]:
@@ -134,15 +109,6 @@ def sample_examples(run: Run, count: int) -> list[Example]:
     return [rows[i] for i in range(longest) for rows in shuffled if i < len(rows)][:count]
 
 
-def sample_answers(run: Run, count: int) -> list[dict[str, Any]]:
-    """The same held-out tasks as the base and the fine-tuned model answered them."""
-    paths = [run.file("evaluation", f"{stage}.jsonl") for stage in ("base", "finetune")]
-    if not all(path.is_file() for path in paths):
-        return []
-    pairs = zip(*(read_jsonl(path) for path in paths), strict=True)
-    return [{**tuned, "base_answer": base["answer"]} for base, tuned in pairs][:count]
-
-
 def changed_pages(run: Run, count: int) -> str:
     """The first pages that cleaning mended, before and after side by side, as HTML; empty when none was."""
     path = run.file("pretrain", "corpus_samples.jsonl")
@@ -160,24 +126,17 @@ def escaped(page: str, *texts: str) -> str:
     return Markup(page).format(*texts)
 
 
-def short_table(run: Run) -> list[tuple[str, ...]]:
-    """Rows for the terminal: measure, n, base, after pretraining, after fine-tuning, change."""
-    results = _json(run, "evaluation", "results.json")
-    rows = comparison(results, run.config.language) if results else []
-    return [(r["label"], str(r["n"]), *r["values"], r["change"]) for r in rows]
-
-
 def funnel_plot(funnel: dict[str, Any]) -> str:
     """Candidates by outcome, as SVG."""
     reasons = funnel["reasons"]
-    figure, axes = _figure(8, 0.55 + 0.34 * len(reasons))
+    drawing, axes = figure(8, 0.55 + 0.34 * len(reasons))
     names = list(reversed(reasons))
     bars = axes.barh(names, [reasons[n] for n in names], color=[ACCENT if n == "accepted" else FAINT for n in names])
     axes.bar_label(bars, padding=4, color=INK)
     axes.spines[["top", "right", "bottom", "left"]].set_visible(False)
     axes.tick_params(length=0)
     axes.set_xticks([])
-    return _svg(figure)
+    return svg(drawing)
 
 
 def mixture_plot(run: Run) -> str:
@@ -196,7 +155,7 @@ def loss_plot(run: Run) -> str:
     curves = [(stage, points) for stage, points in curves if points]
     if not curves:
         return ""
-    figure, panels = _figure(8, 2.9, columns=len(curves))
+    drawing, panels = figure(8, 2.9, columns=len(curves))
     for axes, (stage, points), colour in zip(panels, curves, (ACCENT, SECOND), strict=False):
         steps, losses = zip(*points, strict=True)
         axes.plot(steps, losses, color=colour, linewidth=0.8, alpha=0.4)
@@ -208,7 +167,7 @@ def loss_plot(run: Run) -> str:
         axes.set_xlabel("step")
         axes.set_ylabel("loss (nats per token)")
         axes.spines[["top", "right"]].set_visible(False)
-    return _svg(figure)
+    return svg(drawing)
 
 
 def _curve(path: Path, column: str = "loss") -> Iterable[tuple[int, float]]:
@@ -222,29 +181,3 @@ def _smooth(values: Iterable[float], keep: float = 0.8) -> list[float]:
     for value in values:
         smoothed.append(value if not smoothed else keep * smoothed[-1] + (1 - keep) * value)
     return smoothed
-
-
-def _figure(width: float, height: float, columns: int = 0) -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    matplotlib.rcParams |= {
-        "svg.hashsalt": "alif_kit",
-        "svg.fonttype": "none",
-        "font.size": 10,
-        "font.family": "sans-serif",
-    }
-    figure, axes = pyplot.subplots(1, max(1, columns), figsize=(width, height), layout="constrained", squeeze=columns == 0)
-    return figure, (axes.ravel() if columns else axes)
-
-
-def _svg(figure: Any) -> str:
-    from markupsafe import Markup
-    from matplotlib import pyplot
-
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    pyplot.close(figure)
-    return Markup(buffer.getvalue()[buffer.getvalue().index("<svg") :])

@@ -43,7 +43,7 @@ OVERRIDES = {}
 # %%
 from IPython.display import HTML, display
 
-from alif_kit import config, pack, pipeline, platform, report
+from alif_kit import config, evaluation_report, pack, pipeline, platform, report
 from alif_kit.run_folder import Run
 
 facts = platform.detect()
@@ -107,11 +107,11 @@ display(HTML(report.loss_plot(run)))
 
 # %% [markdown]
 # ## Evaluate
-# Base, pretrained and fine-tuned model meet the same held-out documents and tasks.
+# Base, pretrained and fine-tuned model meet the same documents and questions.
 
 # %%
 results = pipeline.evaluate(run)
-for row in report.short_table(run):
+for row in evaluation_report.short_table(run)[1]:
     print(f"{row[0]:<34} n={row[1]:<4} base {row[2]:>7}  tuned {row[4]:>7}")
 
 # %% [markdown]
@@ -119,10 +119,12 @@ for row in report.short_table(run):
 # These sentences must be true, or the run is not worth trusting.
 
 # %%
-base, tuned = results["base"], results["finetune"]
-urdu = "bits_per_byte_ur"
-assert results["pretrain"][urdu] < base[urdu], "pretraining did not help held-out Urdu"
-assert tuned["response_loss"] < base["response_loss"], "fine-tuning learnt no answers"
+loss = {m["key"]: m["values"] for m in results["measures"]}
+read, answered = loss["bits_per_byte_ur"], loss["response_loss"]
+better = read["pretrain"]["value"] < read["base"]["value"]
+assert better, "pretraining did not help held-out Urdu"
+better = answered["finetune"]["value"] < answered["base"]["value"]
+assert better, "fine-tuning learnt no answers"
 print("held-out Urdu and held-out answers both improved")
 
 # %% [markdown]

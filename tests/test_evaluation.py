@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from alif_kit.evaluation import generate, metrics, suites
+from alif_kit.evaluation import generate, metrics, sets
 from alif_kit.records import Example
 
 MARKER = "جواب:"
@@ -43,43 +43,9 @@ def example(category, output, **more):
     return Example(category, "ہدایت یہ ہے۔", output, **more)
 
 
-def test_only_checkable_categories_are_judged():
-    assert metrics.is_correct(example("qa", "جواب"), "جواب", MARKER) is None
-    assert metrics.is_correct(example("sentiment", "مثبت"), "مثبت۔", MARKER) is True
-    assert metrics.is_correct(example("sentiment", "مثبت"), "مثبت یا منفی", MARKER) is False
-    assert metrics.is_correct(example("reasoning", "استدلال:\nجواب: 12"), "استدلال:\nجواب: ۱۲ آم", MARKER) is True
-    assert metrics.is_correct(example("reasoning", "استدلال:\nجواب: 12"), "12", MARKER) is False
-
-
 def test_spread_takes_the_categories_in_turn():
     examples = [example("qa", f"جواب {i}") for i in range(5)] + [example("ethics", f"نصیحت {i}") for i in range(2)]
-    assert [e.category for e in suites.spread(examples, 5)] == ["ethics", "qa", "ethics", "qa", "qa"]
-
-
-def row(**changes):
-    base = {
-        "category": "qa",
-        "correct": None,
-        "stopped": True,
-        "response_nll": 2.0,
-        "response_tokens": 4,
-        "purity": 1.0,
-        "answer_tokens": 3,
-    }
-    return {**base, **changes}
-
-
-def test_a_summary_keeps_the_n_of_each_figure():
-    rows = [
-        row(),
-        row(category="sentiment", correct=True, purity=0.5),
-        row(category="sentiment", correct=False, stopped=False, purity=None),
-    ]
-    summary = suites.summarise(rows)
-    assert (summary["tasks"], summary["checkable"], summary["urdu_answers"]) == (3, 2, 2)
-    assert (summary["exact_match"], summary["urdu_purity"], summary["response_loss"]) == (0.5, 0.75, 0.5)
-    assert summary["stops_by_itself"] == pytest.approx(2 / 3)
-    assert suites.summarise([row()])["exact_match"] is None
+    assert [e.category for e in sets.spread(examples, 5)] == ["ethics", "qa", "ethics", "qa", "qa"]
 
 
 @pytest.fixture(scope="module")

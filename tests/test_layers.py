@@ -7,11 +7,11 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "alif_kit"
 FLOORS = (
-    {"errors", "config", "records", "text", "run_folder", "progress", "pack", "contamination", "held_out"},
+    {"errors", "config", "records", "text", "run_folder", "progress", "pack", "contamination", "held_out", "statistics", "figures"},
     {"platform", "limits", "client", "batch", "chat_format", "model", "mirror"},
     {"synth", "training", "evaluation", "release"},
-    {"report", "doctor", "pipeline"},
-    {"cli", "review_cli", "plan_cli", "synth_cli"},
+    {"report", "evaluation_report", "doctor", "pipeline"},
+    {"cli", "review_cli", "plan_cli", "synth_cli", "evaluate_cli", "options"},
 )
 ROOMS = {"synth", "training", "evaluation", "release"}
 HEAVY = {"torch", "unsloth", "transformers", "trl", "peft", "datasets", "matplotlib", "bitsandbytes"}

@@ -12,6 +12,7 @@ import pytest
 from conftest import SMALL
 
 from alif_kit import config, pipeline
+from alif_kit.evaluation import summary
 from alif_kit.run_folder import Run
 
 CONTRACT = (
@@ -29,9 +30,10 @@ CONTRACT = (
     "finetune/metrics.csv",
     "finetune/adapter/adapter_model.safetensors",
     "evaluation/results.json",
-    "evaluation/base.jsonl",
-    "evaluation/pretrain.jsonl",
-    "evaluation/finetune.jsonl",
+    "evaluation/gate.json",
+    "evaluation/base/held_out.jsonl",
+    "evaluation/pretrain/knowledge_ur.jsonl",
+    "evaluation/finetune/behaviour.jsonl",
     "report.html",
 )
 # What two runs of one configuration must share, byte for byte.
@@ -44,17 +46,20 @@ def test_the_run_folder_holds_the_contracts_files(finished):
 
 def test_pretraining_lowers_urdu_bits_per_byte_on_held_out_documents(finished):
     results = json.loads(finished.file("evaluation/results.json").read_text())
-    assert results["pretrain"]["bits_per_byte_ur"] < 0.9 * results["base"]["bits_per_byte_ur"]
+    base, read = (summary.value(results, "bits_per_byte_ur", name) for name in ("base", "pretrain"))
+    assert read < 0.9 * base
 
 
 def test_fine_tuning_lowers_the_loss_of_held_out_answers(finished):
     results = json.loads(finished.file("evaluation/results.json").read_text())
-    assert results["finetune"]["response_loss"] < results["pretrain"]["response_loss"] < results["base"]["response_loss"]
+    losses = [summary.value(results, "response_loss", name) for name in ("finetune", "pretrain", "base")]
+    assert losses == sorted(losses) and losses[0] < losses[1] < losses[2]
 
 
 def test_each_stage_answers_the_same_tasks(finished):
     ids = [
-        [json.loads(line)["id"] for line in finished.file(f"evaluation/{s}.jsonl").open()] for s in ("base", "pretrain", "finetune")
+        [json.loads(line)["id"] for line in finished.file(f"evaluation/{s}/held_out.jsonl").open()]
+        for s in ("base", "pretrain", "finetune")
     ]
     assert ids[0] == ids[1] == ids[2] and len(ids[0]) == 7
 

@@ -3,52 +3,56 @@
 import re
 from dataclasses import replace
 
-from alif_kit import config, report
+from alif_kit import config, evaluation_report, report
 from alif_kit.records import Example, Provenance, write_json, write_jsonl
 from alif_kit.run_folder import Run
 
 
-def results(**changes):
-    stage = {
-        "bits_per_byte_ur": 2.0,
-        "documents_ur": 20,
-        "bits_per_byte_en": 1.0,
-        "documents_en": 10,
-        "response_loss": 3.0,
-        "tasks": 42,
-        "exact_match": None,
-        "checkable": 0,
-        "stops_by_itself": 0.5,
-        "urdu_purity": 0.9,
-        "urdu_answers": 40,
-    }
-    return {
-        "base": stage,
-        "pretrain": {**stage, "bits_per_byte_ur": 1.5},
-        "finetune": {**stage, "bits_per_byte_ur": 1.6, **changes},
-    }
+def measure(key, label, values, *, lower=True, low=-0.5, high=-0.3, kind="mean"):
+    """A figure of three stages whose last differs from the first by an interval."""
+    stages = dict(zip(("base", "pretrain", "finetune"), values, strict=True))
+    figures = {name: {"value": v, "low": v - 0.1, "high": v + 0.1, "n": 20, "unparsed": 1} for name, v in stages.items()}
+    paired = {"difference": values[2] - values[0], "low": low, "high": high, "p": 0.01, "n": 20, "test": "t"}
+    figure = {"key": key, "label": label, "group": "", "lower": lower, "kind": kind, "detectable": 0.05}
+    return {**figure, "values": figures, "paired": {"finetune": paired}}
 
 
-def test_the_table_has_n_and_says_better_or_worse():
-    rows = {r["label"]: r for r in report.comparison(results(bits_per_byte_en=1.2), "ur")}
-    urdu, english = rows["Urdu bits per byte"], rows["English bits per byte"]
-    assert (urdu["n"], urdu["values"], urdu["change"], urdu["better"]) == (20, ["2.000", "1.500", "1.600"], "-0.400", True)
-    assert (english["change"], english["better"]) == ("+0.200", False)
-    assert rows["exact match, checkable tasks"]["values"] == ["–", "–", "–"]
-    assert rows["answers that stop by themselves"]["better"] is None
+def results(*measures):
+    return {"subjects": [{"name": n, "model": n} for n in ("base", "pretrain", "finetune")], "measures": list(measures)}
+
+
+def test_the_table_has_n_intervals_and_says_better_or_worse_only_when_it_is_sure():
+    urdu = measure("bits_per_byte_ur", "Urdu bits per byte", (2.0, 1.5, 1.6))
+    english = measure("bits_per_byte_en", "English bits per byte", (1.0, 1.1, 1.2), low=0.1, high=0.3)
+    unsure = measure("stops_by_itself", "stops", (0.5, 0.5, 0.6), lower=False, low=-0.1, high=0.3, kind="proportion")
+    rows = {r["key"]: r for r in evaluation_report.comparison(results(urdu, english, unsure))}
+    found = rows["bits_per_byte_ur"]
+    assert (found["n"], found["values"], found["change"]) == (20, ["2.000", "1.500", "1.600"], "-0.400 (-0.500 to -0.300)")
+    assert found["intervals"][0] == "1.900 to 2.100" and found["unparsed"] == 1 and found["p"] == "0.010"
+    assert (found["better"], rows["bits_per_byte_en"]["better"], rows["stops_by_itself"]["better"]) == (True, False, None)
+    assert rows["stops_by_itself"]["change"] == "+10.0% (-10.0% to +30.0%)"
 
 
 def test_the_headline_says_which_way_it_fell():
-    assert "fell from 2.000 to 1.500 (25%)" in report.headline(results(), "ur")
-    worse = results()
-    worse["pretrain"]["bits_per_byte_ur"] = 2.5
-    assert "rose from 2.000 to 2.500" in report.headline(worse, "ur")
+    english = measure("bits_per_byte_en", "English", (1.0, 1.0, 1.0))
+    fell = results(measure("bits_per_byte_ur", "Urdu", (2.0, 1.5, 1.6)), english)
+    assert "fell from 2.000 to 1.500 (25%)" in evaluation_report.headline(fell, "ur")
+    rose = results(measure("bits_per_byte_ur", "Urdu", (2.0, 2.5, 1.6)), english)
+    assert "rose from 2.000 to 2.500" in evaluation_report.headline(rose, "ur")
+    assert evaluation_report.headline(results(english), "ur") == ""
+
+
+def test_the_plot_of_differences_turns_what_should_be_low():
+    worse = measure("empty", "empty answers", (0.0, 0.0, 0.2), low=0.1, high=0.3, kind="proportion")
+    page = evaluation_report.difference_plot(results(worse))
+    assert page.startswith("<svg") and "empty answers" in page and "#b45309" in page
+    assert evaluation_report.difference_plot(results()) == ""
 
 
 def test_the_page_needs_nothing_from_outside(finished):
     page = finished.file("report.html").read_text()
     assert re.findall(r'(?:src|href)="(?!#)[^"]*"', page) == []
-    assert page.count("<svg") == 2 and "<script" not in page
+    assert page.count("<svg") == 3 and "<script" not in page
     assert 'dir="rtl"' in page and "Noto Nastaliq Urdu" in page
     assert page.count('class="why"') == 10 and "$0.00" in page
     assert str(finished.path.parent) not in page
@@ -64,7 +68,7 @@ def test_teacher_text_is_escaped(tmp_path):
 
 def test_a_run_without_results_still_has_a_page(tmp_path):
     page = report.build(Run.open(tmp_path / "r", config.load("smoke"))).read_text()
-    assert "Ledger" in page and "Before and after" not in page
+    assert "Ledger" in page and "on the same questions" not in page
 
 
 def test_building_twice_gives_the_same_page(finished):

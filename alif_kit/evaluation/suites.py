@@ -1,140 +1,192 @@
-"""evaluation: measures a stage of the run, and the base beside it, on held-out documents and held-out tasks.
+"""evaluation: puts the sets of a suite to each subject, and keeps every row.
 
-In: the pack's held-out documents, data/eval.jsonl, the adapters. Out: evaluation/<stage>.jsonl (one row per task) and
-evaluation/results.json (one row per stage, every figure with its n). Same prompts, budget and parser for every stage.
+In: a run, its subjects (the first is the base), the sets. Out: evaluation/<subject>/<set>.jsonl, one row per example, and
+evaluation/results.json (summary.py). Rows are on disk before more are asked, so a killed evaluation goes on; they carry
+the fingerprint of what was asked of which weights, and are made anew when either has changed.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from alif_kit import model as seam
-from alif_kit import pack
-from alif_kit.chat_format import answer_ends, prompt_text, training_text
-from alif_kit.evaluation import metrics
-from alif_kit.evaluation.generate import Answer, answer_all, response_nll, text_nll
-from alif_kit.held_out import held_out
+from alif_kit.chat_format import training_text
+from alif_kit.errors import UserError
+from alif_kit.evaluation import judging, metrics, scoring, summary
+from alif_kit.evaluation.generate import response_nll, text_nll
+from alif_kit.evaluation.sets import Work, gather
+from alif_kit.evaluation.subjects import Respondent, Subject
 from alif_kit.progress import bar
-from alif_kit.records import Example, read_jsonl, write_json, write_jsonl
-from alif_kit.run_folder import Run
-from alif_kit.text import urdu_purity
+from alif_kit.records import AppendOnly, read_jsonl, stable_id, write_json, write_jsonl
+from alif_kit.run_folder import Run, latest_json
 
-STAGES = ("base", "pretrain", "finetune")
-
-
-def evaluate(run: Run, base_path: str) -> dict[str, Any]:
-    """Measure base, pretrained and fine-tuned model; what an earlier, killed run finished is kept."""
-    results = run.file("evaluation", "results.json")
-    if run.done("evaluate"):
-        return _read(results)
-    data = run.require("data", "eval.jsonl", stage="generate")
-    examples = spread(list(read_jsonl(data, Example)), run.config.evaluation.max_examples)
-    with run.stage("evaluate") as facts:
-        summary = {}
-        for stage in STAGES:
-            summary[stage] = _stage(run, stage, base_path, examples)
-            facts["tokens_out"] += summary[stage]["answer_tokens"]
-        write_json(results, summary)
-    return summary
+Rows = dict[str, dict[str, list[dict[str, Any]]]]
 
 
-def spread(examples: list[Example], limit: int) -> list[Example]:
-    """At most `limit` examples, taken from the categories in turn so that each is represented."""
-    seen: Counter[str] = Counter()
-    rank = {}
-    for example in examples:
-        rank[example.id] = seen[example.category]
-        seen[example.category] += 1
-    return sorted(examples, key=lambda e: (rank[e.id], e.category))[:limit]
+def evaluate(run: Run, subjects: list[Subject], *, judge: bool = False) -> dict[str, Any]:
+    """Measure every subject on the run's suite; returns what results.json holds. What earlier sessions finished is kept.
+
+    `judge` has the judge read the categories of the paper even where the suite does not ask for it.
+    """
+    works, missing = gather(run)
+    todo = [(s, w) for s in subjects for w in works if not _is_done(run, s, w)]
+    if todo:
+        with run.stage("evaluate") as facts:
+            facts["tokens_out"] = _measure(run, todo, missing)
+    rows = {s.name: {w.name: _finished(run, s, w) for w in works if _path(run, s, w).is_file()} for s in subjects}
+    judged = judging.judge_run(run, rows) if judge or judging.asked_for(run) else None
+    results = summary.summarise(run, [(s.name, s.model) for s in subjects], rows, missing | _left_out(works, subjects)) | {
+        "judge": judged
+    }
+    write_json(run.file("evaluation", "results.json"), results)
+    return results
 
 
-def _stage(run: Run, stage: str, base_path: str, examples: list[Example]) -> dict[str, Any]:
-    done = run.file("evaluation", f"{stage}.json")
-    if done.is_file():
-        return _read(done)
-    adapter = None if stage == "base" else run.require(stage, "adapter", stage=stage)
-    if stage == "finetune" and run.config.lora.after_pretraining == "merge":
-        base_path = str(run.require("pretrain", "merged", stage="finetune"))
-    loaded = seam.load(run.config.base, base_path, adapter)
-    rows = _task_rows(run, stage, loaded, examples)
-    summary = {**_language_modelling(run, loaded), **summarise(rows)}
-    write_jsonl(run.file("evaluation", f"{stage}.jsonl"), rows)
-    write_json(done, summary)
-    return summary
+def _measure(run: Run, todo: list[tuple[Subject, Work]], missing: dict[str, str]) -> int:
+    """Ask what has not been asked; returns tokens written. One model is in memory at a time."""
+    tokens = 0
+    for subject in dict.fromkeys(s for s, _ in todo):
+        with closing(Respondent(subject, run.config)) as respondent:
+            for work in (w for s, w in todo if s == subject and _can(s, w)):
+                try:
+                    rows = _ask(run, respondent, work)
+                except UserError as error:
+                    if "list" not in work.task:
+                        raise
+                    missing[work.name] = str(error)  # a public task that cannot be had: said, not hidden
+                else:
+                    tokens += sum(row.get("answer_tokens") or 0 for row in rows)
+    return tokens
 
 
-def _language_modelling(run: Run, loaded: seam.Loaded) -> dict[str, Any]:
-    """Bits per UTF-8 byte on held-out documents, in the pack's language and in English."""
-    figures: dict[str, Any] = {}
-    for language in (run.config.language, "en"):
-        texts = [d.text for d in held_out(run, language)]
-        nll = sum(text_nll(loaded, text, run.config.base.max_seq_length) for text in texts)
-        size = sum(len(text.encode("utf-8")) for text in texts)
-        figures |= {f"bits_per_byte_{language}": metrics.bits_per_byte(nll, size), f"documents_{language}": len(texts)}
-    return figures
-
-
-def _task_rows(run: Run, stage: str, loaded: seam.Loaded, examples: list[Example]) -> list[dict[str, Any]]:
-    evaluation, chat_format = run.config.evaluation, run.config.base.chat_format
-    system, tokenizer = run.config.mixture.system, loaded.tokenizer
-    ends = answer_ends(tokenizer, chat_format)
-    prompts = [prompt_text(e, tokenizer, chat_format, system) for e in examples]
-    with bar(f"eval {stage}", len(prompts)) as update:
-        answers = answer_all(loaded, prompts, evaluation.max_new_tokens, evaluation.batch_size, update, ends)
-    marker = pack.settings(run.config.language)["answer_marker"]
-    rows = []
-    for example, prompt, answer in zip(examples, prompts, answers, strict=True):
-        response = training_text(example, tokenizer, chat_format, system).removeprefix(prompt)
-        nll, tokens = response_nll(loaded, prompt, response, run.config.base.max_seq_length)
-        rows.append(_row(example, answer, nll, tokens, marker))
+def _ask(run: Run, respondent: Respondent, work: Work) -> list[dict[str, Any]]:
+    """One set put to one subject, from where it was left; the rows in the order of the set."""
+    path, mark = _path(run, respondent.subject, work), _mark(run, respondent.subject, work)
+    partial = path.with_suffix(".partial.jsonl")
+    kept = _kept(partial, mark)
+    with AppendOnly(partial) as journal:
+        if not kept:
+            journal.append({"id": "", "fingerprint": mark})
+        for row in _rows(run, respondent, work, kept):
+            journal.append(row)
+            kept[row["id"]] = row
+    order = [i.id for i in work.items] or [d.id for d in work.documents] or list(kept)
+    rows = [kept[identity] for identity in order]
+    write_jsonl(path, rows)
+    write_json(path.with_suffix(".json"), {"fingerprint": mark, "rows": len(rows)})
+    partial.unlink()
     return rows
 
 
-def _row(example: Example, answer: Answer, nll: float, tokens: int, marker: str) -> dict[str, Any]:
-    return {
-        "id": example.id,
-        "category": example.category,
-        "instruction": example.instruction,
-        "input": example.input,
-        "expected": example.output,
-        "answer": answer.text,
-        "stopped": answer.stopped,
-        "answer_tokens": answer.tokens,
-        "correct": metrics.is_correct(example, answer.text, marker),
-        "response_nll": nll,
-        "response_tokens": tokens,
-        "purity": None if _asks_for_english(example) or not answer.text else urdu_purity(answer.text),
-    }
+def _kept(partial: Path, mark: str) -> dict[str, dict[str, Any]]:
+    """What an earlier session asked of the same set and weights."""
+    with AppendOnly(partial):
+        pass  # cuts a torn last line
+    rows = list(read_jsonl(partial))
+    if rows and rows[0].get("fingerprint") == mark:
+        return {row["id"]: row for row in rows[1:]}
+    partial.unlink()
+    return {}
 
 
-def _asks_for_english(example: Example) -> bool:
-    return example.category == "translation" and example.meta.get("target") == "en"
+def _rows(run: Run, respondent: Respondent, work: Work, kept: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if work.documents:
+        return _read_documents(run, respondent, work, kept)
+    if work.task:
+        return _run_task(run, respondent, work)
+    return _put_questions(run, respondent, work, kept)
 
 
-def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Figures over the task rows; each has the n it rests on."""
-    correct = [r["correct"] for r in rows if r["correct"] is not None]
-    purity = [r["purity"] for r in rows if r["purity"] is not None]
-    by_category: dict[str, list[bool]] = {}
-    for row in rows:
-        if row["correct"] is not None:
-            by_category.setdefault(row["category"], []).append(row["correct"])
-    return {
-        "tasks": len(rows),
-        "response_loss": sum(r["response_nll"] for r in rows) / max(1, sum(r["response_tokens"] for r in rows)),
-        "exact_match": metrics.mean(correct),
-        "checkable": len(correct),
-        "exact_match_by_category": {c: {"n": len(v), "share": metrics.mean(v)} for c, v in sorted(by_category.items())},
-        "stops_by_itself": metrics.mean([r["stopped"] for r in rows]),
-        "urdu_purity": metrics.mean(purity),
-        "urdu_answers": len(purity),
-        "answer_tokens": sum(r["answer_tokens"] for r in rows),
-    }
+def _read_documents(run: Run, respondent: Respondent, work: Work, kept: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Bits per UTF-8 byte of each document, weighted by its bytes: their mean is that of the whole text."""
+    with bar(_label(respondent, work), len(work.documents)) as update:
+        for n, document in enumerate(work.documents, 1):
+            if document.id not in kept:
+                nats = text_nll(respondent.loaded, document.text, run.config.base.max_seq_length)
+                size = len(document.text.encode("utf-8"))
+                scores = {"bits_per_byte": metrics.bits_per_byte(nats, size)}
+                yield {"id": document.id, "set": work.name, "parsed": None, "scores": scores, "weights": {"bits_per_byte": size}}
+            update(n)
 
 
-def _read(path: Path) -> Any:
-    import json
+def _run_task(run: Run, respondent: Respondent, work: Work) -> Iterator[dict[str, Any]]:
+    from alif_kit.evaluation import harness
 
-    return json.loads(path.read_text("utf-8"))
+    settings, asked, questions = run.config, work.task["task"], work.task.get("rows")
+    if questions:
+        data = run.file("evaluation", "knowledge.json").absolute()
+        write_json(data, questions)
+        asked = harness.local_task(asked, data)
+    found = harness.run_tasks(
+        respondent.loaded,
+        [asked],
+        chat_format=respondent.chat_format,
+        system=settings.mixture.system,
+        limit=None if questions else settings.evaluation.max_examples or None,
+        seed=settings.seed,
+        batch_size=settings.evaluation.batch_size,
+    )
+    for name, rows in found.items():
+        yield from ({**row, "id": f"{name}/{row['id']}" if len(found) > 1 else str(row["id"])} for row in rows)
+
+
+def _put_questions(run: Run, respondent: Respondent, work: Work, kept: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Answers come in batches of like length; each becomes a row at once."""
+    waiting = [item for item in work.items if item.id not in kept]
+    done = len(work.items) - len(waiting)
+    with bar(_label(respondent, work), len(work.items)) as update:
+        for start in range(0, len(waiting), ROUND):
+            batch = waiting[start : start + ROUND]
+            answers = respondent.answer(batch, lambda count, before=done: update(before + count))
+            for item, answer in zip(batch, answers, strict=True):
+                row = scoring.row_of(item, answer, run.config.language)
+                yield row | _response_loss(run, respondent, item, row)
+            done += len(batch)
+
+
+ROUND = 128
+"""Questions asked before their rows are written: what a kill can lose, and enough to sort by length."""
+
+
+def _response_loss(run: Run, respondent: Respondent, item: Any, row: dict[str, Any]) -> dict[str, Any]:
+    """Nats per token of the expected answer of a held-out task; nothing for other sets and for endpoints."""
+    example = item.facts.get("example")
+    if example is None or respondent.subject.is_endpoint:
+        return {}
+    prompt = respondent.prompt(item)
+    whole = training_text(example, respondent.loaded.tokenizer, respondent.chat_format, run.config.mixture.system)
+    nats, tokens = response_nll(respondent.loaded, prompt, whole.removeprefix(prompt), run.config.base.max_seq_length)
+    return {"scores": {**row["scores"], "response_loss": nats / tokens}, "weights": {"response_loss": tokens}}
+
+
+def _label(respondent: Respondent, work: Work) -> str:
+    return f"{respondent.subject.name} {work.name}"
+
+
+def _path(run: Run, subject: Subject, work: Work) -> Path:
+    return run.file("evaluation", subject.name, f"{work.name}.jsonl")
+
+
+def _mark(run: Run, subject: Subject, work: Work) -> str:
+    return stable_id(subject.identity(), work.fingerprint(), run.config.base.max_seq_length, run.config.mixture.system)
+
+
+def _is_done(run: Run, subject: Subject, work: Work) -> bool:
+    about = _path(run, subject, work).with_suffix(".json")
+    return not _can(subject, work) or (about.is_file() and latest_json(about)["fingerprint"] == _mark(run, subject, work))
+
+
+def _can(subject: Subject, work: Work) -> bool:
+    return not (subject.is_endpoint and work.needs_weights)
+
+
+def _finished(run: Run, subject: Subject, work: Work) -> list[dict[str, Any]]:
+    return list(read_jsonl(_path(run, subject, work)))
+
+
+def _left_out(works: list[Work], subjects: list[Subject]) -> dict[str, str]:
+    served = [s.name for s in subjects if s.is_endpoint]
+    reason = f"{', '.join(served)} is an endpoint, which gives no likelihoods of a text"
+    return {w.name: reason for w in works if w.needs_weights} if served else {}

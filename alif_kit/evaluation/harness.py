@@ -1,0 +1,149 @@
+"""evaluation: lm-evaluation-harness, the engine of every log-likelihood suite, with our model class, frames and rows.
+
+In: a loaded model and names of tasks: lm-eval's own, or those under tasks/. Out: rows by task, for the paired statistics.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from alif_kit.errors import UserError
+from alif_kit.evaluation import metrics
+from alif_kit.evaluation.shared_prefix import language_model
+from alif_kit.model import Loaded
+from alif_kit.records import write_atomic
+
+TASKS = Path(__file__).parent / "tasks"
+
+
+@lru_cache
+def task_list(name: str) -> dict[str, dict[str, Any]]:
+    """`urdu` or `retention`: lm-eval's tasks with the metric that counts and the examples shown, from task_lists.toml."""
+    return tomllib.loads(Path(__file__).with_name("task_lists.toml").read_text("utf-8"))[name]
+
+
+def shots(task: str) -> int | None:
+    """Worked examples that a listed task is shown; None leaves it to the task."""
+    lists = (task_list(name) for name in ("urdu", "retention"))
+    return next((tasks[task]["shots"] for tasks in lists if task in tasks), None)
+
+
+def local_task(task: str, data: Path) -> str:
+    """One of our tasks on a local JSON file: a YAML file beside it, which `lm_eval --tasks FILE` runs too. Returns its path."""
+    path = data.with_name(f"{task}.yaml")
+    lines = (
+        f"include: {TASKS / task}.yaml",
+        f"task: {task}",
+        "dataset_path: json",
+        f"dataset_kwargs: {{data_files: {{test: {data}}}}}",
+    )
+    write_atomic(path, "\n".join(lines) + "\n")
+    return str(path)
+
+
+def run_tasks(
+    loaded: Loaded,
+    tasks: list[str],
+    *,
+    chat_format: str,
+    system: str = "",
+    limit: int | None = None,
+    seed: int = 0,
+    batch_size: int = 8,
+    max_length: int = 2048,
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows of each task, and of each part of a group, by name; a task is a name or a YAML file, `limit` examples of each at most.
+
+    Raises UserError without lm-eval, for an unknown task, and for data that cannot be had.
+    """
+    lm_eval = _lm_eval()
+    with _quiet():
+        model = language_model(loaded, chat_format, system, batch_size, max_length)
+    seeds = {f"{kind}_seed": seed for kind in ("random", "numpy_random", "torch_random", "fewshot_random")}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for task in tasks:
+        name = Path(task).stem
+        with _named(name), _quiet():
+            answer = lm_eval.simple_evaluate(
+                model,
+                tasks=[task],
+                num_fewshot=shots(name),
+                limit=limit,
+                task_manager=_manager(),
+                apply_chat_template=True,
+                log_samples=True,
+                bootstrap_iters=0,
+                **seeds,
+            )
+        for part, samples in answer["samples"].items():
+            found[part] = [_row(part, sample) for sample in samples]
+    return found
+
+
+def _lm_eval() -> Any:
+    try:
+        with _quiet():
+            import lm_eval
+    except ImportError:
+        raise UserError("the log-likelihood suites need lm-evaluation-harness; run: pip install 'alif-kit[eval]'") from None
+    return lm_eval
+
+
+@lru_cache
+def _manager() -> Any:
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=str(TASKS))
+
+
+@contextlib.contextmanager
+def _named(task: str) -> Any:
+    """What goes wrong while a task loads its data, as one sentence that names the task."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (KeyError, ValueError, OSError, RuntimeError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        raise UserError(
+            f"lm-eval cannot run {task} ({said}); its data comes from the Hub: check network, HF_TOKEN and name"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """lm-eval's own bars and notices are many; the kit shows its own."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _row(task: str, sample: dict[str, Any]) -> dict[str, Any]:
+    """A sample of lm-eval as a row: every number that it was scored with is a score; the answer is the likeliest option."""
+    doc, asked = sample["doc"], sample["arguments"]
+    likelihoods = [response[0] for response in sample["filtered_resps"] if isinstance(response, list | tuple)]
+    best = asked[likelihoods.index(max(likelihoods))][1] if len(likelihoods) > 1 else ""
+    scores = {name: float(sample[name]) for name in sample["metrics"] if isinstance(sample.get(name), bool | int | float)}
+    if "bits_per_byte" in sample["metrics"]:
+        nats, size = sample["bits_per_byte"]
+        scores["bits_per_byte"] = metrics.bits_per_byte(-nats, size)
+    return {
+        "id": str(doc.get("id") or sample["doc_id"]),
+        "set": task,
+        "group": str(doc.get("domain") or doc.get("subject") or ""),
+        "prompt": asked[0][0],
+        "expected": str(sample["target"]),
+        "answer": best,
+        "parsed": None,
+        "scores": dict(sorted(scores.items())),
+    }
