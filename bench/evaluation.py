@@ -16,6 +16,7 @@ from typing import Any
 
 from alif_kit import config, pack
 from alif_kit import model as seam
+from alif_kit.chat_format import conversation_text
 from alif_kit.contamination import rows_of
 from alif_kit.evaluation.generate import answer_all
 from alif_kit.evaluation.shared_prefix import language_model
@@ -57,7 +58,8 @@ def requests(tokenizer: Any, questions: list[dict[str, Any]], *, listed: bool) -
     def ids(text: str) -> list[int]:
         return tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    contexts = [(utils.prompt(q, "ur") if listed else q["question"]) + "\n" for q in questions]
+    messages = [{"role": "user", "content": utils.prompt(q, "ur") if listed else q["question"]} for q in questions]
+    contexts = [conversation_text([message], tokenizer, "native") for message in messages]
     pairs = [(c, option) for c, q in zip(contexts, questions, strict=True) for option in q["options"]]
     return [((c, o), ids(c), ids(o)) for c, o in pairs]
 

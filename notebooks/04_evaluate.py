@@ -132,10 +132,10 @@ for way, examples in differing.items():
 # These sentences must be true, or the figures are not worth reading.
 
 # %%
-n_base = {m["key"]: m["values"]["base"]["n"] for m in results["measures"]}
-n_tuned = {m["key"]: m["values"]["finetune"]["n"] for m in results["measures"]}
-shared = [k for k in n_base if k not in ("urdu_purity", "language_kept")]
-assert all(n_base[k] == n_tuned[k] for k in shared), "not the same questions"
+asked = ("response_loss", "word_problems", "yes_no", "knowledge_ur", "knowledge_en")
+figures = [m["values"] for m in results["measures"] if m["key"] in asked]
+same = [v["base"]["n"] == v["finetune"]["n"] for v in figures]
+assert len(same) == len(asked) and all(same), "not the same questions"
 assert verdict["verdict"] != "pass", "a toy on few examples cannot pass"
 print("same questions for both, and no pass without evidence")
 

@@ -47,7 +47,11 @@ def test_the_parameters_cell_is_tagged(source):
 
 # What each notebook must leave in its run folder.
 LEAVES = {"00_quickstart": "report.html", "01_generate": "data/hub/train.parquet"}
-LEAVES |= {"02_pretrain": "pretrain/adapter/adapter_config.json", "03_finetune": "finetune/adapter/adapter_config.json"}
+LEAVES |= {
+    "04_evaluate": "evaluation/gate.json",
+    "02_pretrain": "pretrain/adapter/adapter_config.json",
+    "03_finetune": "finetune/adapter/adapter_config.json",
+}
 
 
 @pytest.mark.slow
