@@ -39,6 +39,8 @@ HoursOption = Annotated[
     float | None, typer.Option("--hours", help="End the session, with a checkpoint, when it is this many hours old; 0 for never.")
 ]
 
+GpusOption = Annotated[int, typer.Option("--gpus", min=1, help="Cards that train together; Kaggle's T4 x2 has 2.")]
+
 
 def _hours(hours: float | None) -> list[str]:
     return [] if hours is None else [f"session.hours={hours}"]
@@ -97,19 +99,35 @@ def generate(
 
 
 @app.command()
-def pretrain(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None, hours: HoursOption = None) -> None:
+def pretrain(
+    run: RunOption = None,
+    preset: PresetOption = "auto",
+    changes: SetOption = None,
+    hours: HoursOption = None,
+    gpus: GpusOption = 1,
+) -> None:
     """Continued pretraining on running text; resumes from the last checkpoint."""
-    from alif_kit.training import trainer
+    from alif_kit.training import parallel, trainer
 
-    _print_summary(trainer.pretrain(open_run(run, preset, [*(changes or []), *_hours(hours)])))
+    opened = open_run(run, preset, [*(changes or []), *_hours(hours)])
+    parallel.launch(gpus, opened.config.pretrain, "pretrain")
+    _print_summary(trainer.pretrain(opened))
 
 
 @app.command()
-def finetune(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None, hours: HoursOption = None) -> None:
+def finetune(
+    run: RunOption = None,
+    preset: PresetOption = "auto",
+    changes: SetOption = None,
+    hours: HoursOption = None,
+    gpus: GpusOption = 1,
+) -> None:
     """Fine-tuning on the generated examples and the mixture, after pretraining; resumes from the last checkpoint."""
-    from alif_kit.training import trainer
+    from alif_kit.training import parallel, trainer
 
-    _print_summary(trainer.finetune(open_run(run, preset, [*(changes or []), *_hours(hours)])))
+    opened = open_run(run, preset, [*(changes or []), *_hours(hours)])
+    parallel.launch(gpus, opened.config.finetune, "finetune")
+    _print_summary(trainer.finetune(opened))
 
 
 @app.command()

@@ -67,7 +67,7 @@ def _row(measure: dict[str, Any], names: list[str]) -> dict[str, Any]:
         "values": [printed(measure, v["value"]) if v else "–" for v in values],
         "intervals": [_interval(measure, v) for v in values],
         "change": _change(measure, paired),
-        "p": f"{paired['p']:.3f}" if paired else "–",
+        "p": _p(paired),
         "better": better,
         "detectable": printed(measure, measure["detectable"]) if measure["detectable"] is not None else "–",
     }
@@ -84,6 +84,12 @@ def _interval(measure: dict[str, Any], value: dict[str, Any] | None) -> str:
     if not value or value["low"] is None:
         return ""
     return f"{printed(measure, value['low'])} to {printed(measure, value['high'])}"
+
+
+def _p(paired: dict[str, Any] | None) -> str:
+    if paired is None:
+        return "–"
+    return f"{paired['p']:.3f}" if paired["p"] >= 0.001 else "<0.001"
 
 
 def _change(measure: dict[str, Any], paired: dict[str, Any] | None) -> str:

@@ -100,7 +100,9 @@ def _advice(platform: str, gpus: list[Gpu]) -> list[str]:
     if not gpus and platform == "kaggle":
         advice.append("This Kaggle session has no GPU: Settings, Accelerator, choose GPU T4 x2.")
     if len(gpus) > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ:
-        advice.append("Several GPUs are visible and training uses one: set CUDA_VISIBLE_DEVICES=0 before anything imports torch.")
+        advice.append(
+            "Several GPUs are visible: `--gpus 2` trains on both; for one, set CUDA_VISIBLE_DEVICES=0 before torch is imported."
+        )
     if platform == "kaggle" and not has_internet():
         advice.append("Internet is off: Settings, Internet, switch it on (a phone-verified account is needed).")
     return advice

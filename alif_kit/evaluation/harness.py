@@ -92,7 +92,9 @@ def _lm_eval() -> Any:
             import lm_eval.evaluator
     except ImportError:
         raise UserError("the log-likelihood suites need lm-evaluation-harness; run: pip install 'alif-kit[eval]'") from None
-    lm_eval.evaluator.get_git_commit_hash = str  # it asks git about the working folder, which complains where there is no repository
+    lm_eval.evaluator.get_git_commit_hash = (
+        str  # it asks git about the working folder, which complains where there is no repository
+    )
     return lm_eval
 
 

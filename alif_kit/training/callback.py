@@ -23,6 +23,7 @@ from alif_kit.errors import StoppedError
 from alif_kit.progress import Update
 from alif_kit.records import write_atomic, write_json
 from alif_kit.run_folder import Run
+from alif_kit.training import parallel
 from alif_kit.training.budget import Plan, compare
 from alif_kit.training.preflight import check_embedding_rate
 
@@ -62,7 +63,9 @@ class Watch:
         print(*said, sep="\n", file=sys.stderr)
 
     def saved(self, step: int, history: list[dict[str, Any]]) -> None:
-        """A checkpoint is whole once its marker is written; then the mirror gets it."""
+        """A checkpoint is whole once its marker is written; then the mirror gets it. The first process does both."""
+        if not parallel.is_main():
+            return
         write_json(self.folder / f"checkpoint-{step}" / mirror.MARKER, {"step": step})
         write_metrics(self.folder, history)
         mirror.push(self.run)
@@ -127,7 +130,8 @@ def make(watch: Watch, update: Update, settling: int) -> Any:
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             watch.step_done()
-            if watch.reason:
+            if parallel.any_of(bool(watch.reason)):
+                watch.reason = watch.reason or "another process was asked to stop"
                 control.should_save = control.should_training_stop = True
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -9,6 +9,7 @@ A checkpoint counts only once a marker beside it is written: a kill in the middl
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ from alif_kit.platform import detect
 from alif_kit.progress import bar
 from alif_kit.records import write_json
 from alif_kit.run_folder import Run, latest_json
-from alif_kit.training import bases, budget, callback, corpus, mixture, preflight, show, tiny_base, vocabulary
+from alif_kit.training import bases, budget, callback, corpus, mixture, parallel, preflight, show, tiny_base, vocabulary
 from alif_kit.training.callback import Watch
 from alif_kit.training.cards import card_here
 from alif_kit.training.order import as_data, in_order
@@ -34,41 +35,64 @@ def pretrain(run: Run) -> dict[str, Any]:
 
     Raises StoppedError when the session ends first: the same call goes on, here or where the mirror is.
     """
-    mirror.restore(run)
-    if run.done("pretrain"):
+    if _is_done(run, "pretrain"):
         return _summary(run, "pretrain")
     planned = plan_here(run.config, "pretrain")
-    with run.stage("pretrain") as facts:
+    with _stage(run, "pretrain") as facts:
         loaded = load_base(run.config)
-        data, counts = corpus.pretraining_rows(run, loaded.tokenizer)
-        held_out = corpus.held_out_rows(run, loaded.tokenizer) if run.config.pretrain.eval_steps else None
+        with parallel.main_first():
+            data, counts = corpus.pretraining_rows(run, loaded.tokenizer)
+            held_out = corpus.held_out_rows(run, loaded.tokenizer) if run.config.pretrain.eval_steps else None
         seam.attach(loaded, run.config, _vocabulary_rows(run, loaded))
         summary = _train(Watch(run, "pretrain", planned), loaded, data, held_out, counts, facts)
-    mirror.push(run)
+    _finish(run)
     return summary
 
 
 def finetune(run: Run) -> dict[str, Any]:
     """Fine-tuning on data/train.jsonl and the mixture, loss on the answers only, after pretraining."""
-    mirror.restore(run)
-    if run.done("finetune"):
+    if _is_done(run, "finetune"):
         return _summary(run, "finetune")
     run.require("data", "train.jsonl", stage="generate")
     adapter = run.require("pretrain", "adapter", stage="pretrain")
     planned = plan_here(run.config, "finetune")
-    with run.stage("finetune") as facts:
+    with _stage(run, "finetune") as facts:
         if run.config.lora.after_pretraining == "merge":
-            loaded = load_base(run.config, merged_base(run, base_path(run.config)))
+            with parallel.main_first():
+                merged = merged_base(run, base_path(run.config))
+            loaded = load_base(run.config, merged)
             seam.attach(loaded, run.config, _vocabulary_rows(run, loaded))
         else:
             loaded = load_base(run.config)
             seam.continue_adapter(loaded, run.config, adapter)
         rows, counts = mixture.finetuning_rows(run, loaded.tokenizer)
-        write_json(run.file("finetune", "mixture.json"), counts)
+        if parallel.is_main():
+            write_json(run.file("finetune", "mixture.json"), counts)
         held_out = mixture.held_out_rows(run, loaded.tokenizer) if run.config.finetune.eval_steps else None
         summary = _train(Watch(run, "finetune", planned), loaded, as_data(rows), held_out and as_data(held_out), counts, facts)
-    mirror.push(run)
+    _finish(run)
     return summary
+
+
+def _is_done(run: Run, stage: str) -> bool:
+    """Whether the stage has finished, here or where the mirror is; the same in every process, also while one is writing."""
+    with parallel.main_first():
+        if parallel.is_main():
+            mirror.restore(run)
+    done = run.done(stage)
+    parallel.wait()
+    return done
+
+
+def _stage(run: Run, name: str) -> Any:
+    """The ledger's line is one, whatever the number of processes."""
+    return run.stage(name) if parallel.is_main() else contextlib.nullcontext({})
+
+
+def _finish(run: Run) -> None:
+    if parallel.is_main():
+        mirror.push(run)
+    parallel.wait()
 
 
 def base_path(config: Config) -> str:
@@ -79,7 +103,9 @@ def base_path(config: Config) -> str:
 def load_base(config: Config, path: str = "") -> seam.Loaded:
     """The base, ready for an adapter."""
     seam.prepare()
-    return seam.load(config.base, path or base_path(config))
+    with parallel.main_first():
+        path = path or base_path(config)
+    return seam.load(config.base, path)
 
 
 def merged_base(run: Run, path: str) -> str:
@@ -105,7 +131,8 @@ def plan_here(config: Config, stage: str) -> budget.Plan | None:
     budget.check(planned, config, card, shape, stage)
     speed = f"about {planned.tokens_per_second:,.0f} tokens/s and {planned.urdu_words_per_hour:,} Urdu words an hour (rough)"
     needs = f"{planned.peak_vram_gib:.1f} of {planned.offered_gib:.1f} GiB"
-    print(f"{stage}: {needs}, {speed}; `alif plan` has the rest", file=sys.stderr)
+    if parallel.is_main():
+        print(f"{stage}: {needs}, {speed}; `alif plan` has the rest", file=sys.stderr)
     return planned
 
 
@@ -119,21 +146,32 @@ def _train(
     watch: Watch, loaded: seam.Loaded, data: Any, held_out: Any, counts: dict[str, Any], facts: dict[str, Any]
 ) -> dict[str, Any]:
     """One stage on rows of token ids (datasets with the column input_ids), to its adapter and summary."""
-    config, folder, opt = watch.run.config, watch.folder, watch.opt
+    config, folder = watch.run.config, watch.folder
+    opt = parallel.divided(watch.opt, folder.name, parallel.world_size())
     preflight.check_tokenizer(loaded.tokenizer)
     trainer = _trainer(config, opt, loaded, data, held_out, folder)
     if folder.name == "finetune":
         trainer = seam.mask_prompts(trainer, *response_markers(loaded.tokenizer, config.base.chat_format))
     checks = _preflight(trainer, loaded, watch)
-    show.first_example(trainer.train_dataset[0], loaded.tokenizer, folder.name, counts)
-    watch.tokens_per_step = counts["tokens"] * opt.batch_size * opt.gradient_accumulation / len(data)
-    _run_trainer(trainer, watch, last_checkpoint(folder))
+    if parallel.is_main():
+        show.first_example(trainer.train_dataset[0], loaded.tokenizer, folder.name, counts)
+    watch.tokens_per_step = counts["tokens"] * watch.opt.batch_size * watch.opt.gradient_accumulation / len(data)
+    with parallel.main_first():
+        resumed = last_checkpoint(folder)
+    _run_trainer(trainer, watch, resumed)
+    return _leave(watch, loaded, trainer.state, {**counts, **checks}, facts)
+
+
+def _leave(watch: Watch, loaded: seam.Loaded, state: Any, found: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """Adapter, metrics and summary of a finished stage, by the first process; the checkpoints go."""
+    folder = watch.folder
+    short = {name: value for name, value in found.items() if not isinstance(value, dict)}
+    summary = {**short, "steps": state.global_step, "final_loss": _last_loss(state.log_history)}
+    if not parallel.is_main():
+        return summary
     _save_adapter(loaded, folder)
-    state = trainer.state
     callback.write_metrics(folder, state.log_history)
     facts |= {"device": loaded.device, "tokens_in": round(watch.tokens_per_step * state.global_step)}
-    short = {name: value for name, value in counts.items() if not isinstance(value, dict)}
-    summary = {**short, **checks, "steps": state.global_step, "final_loss": _last_loss(state.log_history)}
     write_json(folder / "summary.json", summary)
     _remove_checkpoints(folder)
     return summary
@@ -157,7 +195,8 @@ def _run_trainer(trainer: Any, watch: Watch, resumed: Path | None) -> None:
     import torch
 
     settling = callback.SETTLING_STEPS if trainer.args.fp16 else 0
-    with bar(watch.folder.name, 0) as update, watch.signals():
+    shown = bar(watch.folder.name, 0) if parallel.is_main() else contextlib.nullcontext(lambda *_: None)
+    with shown as update, watch.signals():
         trainer.add_callback(callback.make(watch, update, settling))
         try:
             trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
