@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -370,9 +370,10 @@ def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Config:
         config = from_dict(json.loads(Path(source).read_text("utf-8")))
     else:
         raise UserError(f"preset {str(source)!r} is neither a file nor one of {', '.join(PRESETS)}")
+    values = config.to_dict()
     for key, value in (overrides or {}).items():
-        config = _override(config, key.split("."), value, key)
-    return config
+        _override(config, values, key.split("."), value, key)
+    return from_dict(values)  # checked as a whole: of two changes that belong together, either may come first
 
 
 def from_dict(values: dict[str, Any]) -> Config:
@@ -414,14 +415,15 @@ def _coerce(kind: Any, value: Any, name: str) -> Any:
     return str(value)
 
 
-def _override(config: Any, path: list[str], value: Any, name: str) -> Any:
+def _override(table: Any, values: dict[str, Any], path: list[str], value: Any, name: str) -> None:
     head, *rest = path
-    if not is_dataclass(config) or head not in {f.name for f in fields(config)}:
-        known = ", ".join(f.name for f in fields(config)) if is_dataclass(config) else "no fields"
-        raise UserError(f"unknown field {name}; {type(config).__name__} has {known}")
+    if not is_dataclass(table) or head not in {f.name for f in fields(table)}:
+        known = ", ".join(f.name for f in fields(table)) if is_dataclass(table) else "no fields"
+        raise UserError(f"unknown field {name}; {type(table).__name__} has {known}")
     if rest:
-        return replace(config, **{head: _override(getattr(config, head), rest, value, name)})
-    return replace(config, **{head: _coerce(get_type_hints(type(config))[head], value, name)})
+        _override(getattr(table, head), values[head], rest, value, name)
+    else:
+        values[head] = value
 
 
 def flatten(config: Config) -> dict[str, Any]:

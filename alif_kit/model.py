@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from alif_kit.chat_format import answer_ends
 from alif_kit.config import Base, Config
 from alif_kit.errors import UserError
 
@@ -105,6 +106,9 @@ def attach(loaded: Loaded, config: Config, rows: list[int] | None = None) -> Non
         **({} if rows is None else {"trainable_token_indices": _row_modules(loaded.model, rows)}),
         **({"exclude_modules": VISION} if hasattr(loaded.model.config, "vision_config") else {}),
     )
+    for name, parameter in loaded.model.named_parameters():
+        if ROW_WEIGHT in name:
+            parameter.requires_grad_(True)  # on a card, Unsloth freezes all that is no LoRA matrix
 
 
 def _row_modules(model: Any, rows: list[int]) -> dict[str, list[int]]:
@@ -150,6 +154,22 @@ def merge(base: Base, path: str | Path, adapter: Path, folder: Path) -> None:
     loaded = load(replace(base, load_in_4bit=False), path, adapter)
     merged = loaded.model.merge_and_unload()
     merged.save_pretrained(str(folder), safe_serialization=True)
+    loaded.tokenizer.save_pretrained(str(folder))
+
+
+def write_merged(loaded: Loaded, folder: Path, chat_format: str, shard: str) -> None:
+    """Write a loaded base with its adapter in it as safetensors in 16 bit: float16 where the base's own are, else bfloat16.
+
+    generation_config lists every token that ends an answer: without the one that closes a turn, a merged model talks on for ever.
+    """
+    import torch
+
+    named = str(getattr(loaded.model.config, "dtype", "") or getattr(loaded.model.config, "torch_dtype", ""))
+    merged = loaded.model.merge_and_unload().to(torch.float16 if "float16" in named and "bfloat16" not in named else torch.bfloat16)
+    known = merged.generation_config.eos_token_id
+    ends = answer_ends(loaded.tokenizer, chat_format) | set(known if isinstance(known, list) else [known]) - {None}
+    merged.generation_config.eos_token_id = sorted(ends) if len(ends) > 1 else next(iter(ends))
+    merged.save_pretrained(str(folder), safe_serialization=True, max_shard_size=shard)
     loaded.tokenizer.save_pretrained(str(folder))
 
 

@@ -17,6 +17,7 @@ Without CUDA it runs three steps of a toy shape on the CPU, which proves that th
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -48,13 +49,24 @@ FAMILIES = {
 }
 TOY = Shape("toy-llama", 64, 2, 4, 2, 16, 128, 4096, True)
 SHARD = 2**31
+INDEX = "model.safetensors.index.json"
 NOT_RUN = "NOT RUN ON A GPU: no CUDA here; a toy shape on the CPU shows only that this bench runs"
 
 
 def pretend_t4(torch: Any) -> None:
-    """Cap the memory and report compute capability 7.5; must come before Unsloth is imported."""
+    """Cap the memory and report compute capability 7.5; must come before Unsloth is imported.
+
+    Only the choice of a path is to see a T4: kernels are still compiled for the card that runs them, so triton and inductor
+    keep the true capability.
+    """
+    import triton
+    from torch._dynamo.device_interface import CudaInterface
+
     whole = torch.cuda.get_device_properties(0).total_memory / memory.GIB
     torch.cuda.set_per_process_memory_fraction(min(1.0, (VISIBLE - memory.CONTEXT) / whole))
+    triton.runtime.driver.active.get_current_target()  # its driver keeps the function that it finds at this moment
+    major, minor = torch.cuda.get_device_capability()
+    CudaInterface.get_compute_capability = staticmethod(lambda device=None: 10 * major + minor)
     torch.cuda.get_device_capability = lambda *_, **__: (7, 5)
     torch.cuda.is_bf16_supported = lambda *_, **__: False
 
@@ -81,8 +93,9 @@ def tensors(config: Any) -> Iterator[tuple[str, Any]]:
     for name, tensor in model.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
-        drawn = torch.full(tensor.shape, shift) if "norm" in name else torch.empty(tensor.shape).normal_(std=0.02)
-        yield name, drawn.to(torch.float16)
+        on = "cuda" if torch.cuda.is_available() else "cpu"
+        drawn = torch.full(tensor.shape, shift) if "norm" in name else torch.empty(tensor.shape, device=on).normal_(std=0.02)
+        yield name, drawn.to(torch.float16).cpu()
 
 
 def write_checkpoint(shape: Shape, folder: Path, shard: int = SHARD) -> Path:
@@ -108,7 +121,7 @@ def write_checkpoint(shape: Shape, folder: Path, shard: int = SHARD) -> Path:
             flush()
     if held:
         flush()
-    write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": index})
+    write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": index})
     return folder
 
 
@@ -122,13 +135,15 @@ def case_config(model: str, vocab: str, steps: int, cuda: bool) -> Config:
     """The t4 preset as it is offered; on the CPU with what has no 8-bit optimiser there, and short."""
     changes: dict[str, Any] = {"base.model": model, "lora.train_vocab": vocab, "pretrain.max_steps": steps, "pretrain.epochs": 4}
     changes |= {"pretrain.warmup_steps": min(5, steps - 1), "pretrain.save_steps": 100_000}
+    if not known_bases().get(model, TOY).instruct:
+        changes["base.chat_format"] = "alpaca"
     if not cuda:
         changes |= {"base.max_seq_length": 64, "pretrain.optimiser": "adamw_torch", "pretrain.gradient_accumulation": 1}
     return configuration.load("t4", changes)
 
 
 def run_case(shape: Shape, vocab: str, steps: int, scratch: Path) -> dict[str, Any]:
-    """Build the checkpoint, pretrain, and compare with the plan."""
+    """Build the checkpoint unless an earlier case of the base has left it, pretrain, and compare with the plan."""
     import torch
 
     cuda = torch.cuda.is_available()
@@ -137,11 +152,18 @@ def run_case(shape: Shape, vocab: str, steps: int, scratch: Path) -> dict[str, A
     from alif_kit.training import trainer
 
     shape = replace(shape, vision=0, parameters=0)
-    config = case_config(str(write_checkpoint(shape, scratch / "base")), vocab, steps, cuda)
+    base = scratch / "base"
+    if not (base / INDEX).is_file():
+        write_checkpoint(shape, base)
+        if cuda:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+    config = case_config(str(base), vocab, steps, cuda)  # pretraining frames nothing, so a path says enough
     plan = budget.plan(config, cards.card("t4"), shape)
-    summary = trainer.pretrain(Run.open(scratch / "run", config))
-    moved, matrices = moved_adapters(scratch / "run" / "pretrain" / "adapter")
-    paced = scratch / "run" / "pretrain" / "plan.json"  # the trainer's own measure, after ten steps on a GPU
+    folder = scratch / f"run-{vocab}"
+    summary = trainer.pretrain(Run.open(folder, config))
+    moved, matrices = moved_adapters(folder / "pretrain" / "adapter")
+    paced = folder / "pretrain" / "plan.json"  # the trainer's own measure, after ten steps on a GPU
     pace = json.loads(paced.read_text("utf-8"))["measured"]["tokens_per_second"] if paced.is_file() else None
     return {
         "base": shape.name,
@@ -166,14 +188,21 @@ def moved_adapters(adapter: Path) -> tuple[int, int]:
     return sum(bool(value.isfinite().all() and value.any()) for value in found), len(found)
 
 
-def in_a_process(base: str, vocab: str, args: argparse.Namespace) -> dict[str, Any]:
+def in_processes(cases: list[tuple[str, str]], args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The cases one after another; those of one base share its checkpoint, which is deleted after them."""
+    for base, of_base in itertools.groupby(cases, key=lambda case: case[0]):
+        with tempfile.TemporaryDirectory(prefix="gpu-t4-", dir=args.scratch) as scratch:
+            for _, vocab in of_base:
+                yield in_a_process(base, vocab, args.steps, scratch)
+
+
+def in_a_process(base: str, vocab: str, steps: int, scratch: str) -> dict[str, Any]:
     """A case by itself: its memory is its own, and running out of it stops nothing else."""
-    with tempfile.TemporaryDirectory(prefix="gpu-t4-", dir=args.scratch) as scratch:
-        command = [sys.executable, __file__, "--case", base, "--vocab", vocab, "--steps", str(args.steps), "--scratch", scratch]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
-        result = Path(scratch) / "result.json"
-        if result.is_file():
-            return json.loads(result.read_text("utf-8"))
+    command = [sys.executable, __file__, "--case", base, "--vocab", vocab, "--steps", str(steps), "--scratch", scratch]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    result = Path(scratch) / f"result-{vocab}.json"
+    if result.is_file():
+        return json.loads(result.read_text("utf-8"))
     last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     return {"base": base, "train_vocab": vocab, "failed": last[:300]}
 
@@ -220,11 +249,14 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     args = parser().parse_args(argv)
     if args.case:
         shape = TOY if args.case == TOY.name else known_bases()[args.case]
-        write_json(args.scratch / "result.json", run_case(shape, args.vocab, args.steps, args.scratch))
+        write_json(args.scratch / f"result-{args.vocab}.json", run_case(shape, args.vocab, args.steps, args.scratch))
         return []
     if not torch.cuda.is_available():
         args.steps = min(args.steps, 3)
-    results = [in_a_process(base, vocab, args) for base, vocab in offered(args)]
+    results = []
+    for result in in_processes(offered(args), args):
+        print(json.dumps(result), flush=True)
+        results.append(result)
     Console(width=150).print(table(results))
     on_gpu = torch.cuda.is_available()
     print(f"{torch.cuda.get_device_name(0)} capped at {VISIBLE} GiB, fp16 path: not a T4's speed" if on_gpu else NOT_RUN)

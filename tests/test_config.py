@@ -89,3 +89,10 @@ def test_every_field_has_a_sentence_under_it():
             texts = [s for s in statements if isinstance(s, ast.Expr)]
             assert names and len(names) == len(texts), node.name
     assert all(is_dataclass(getattr(config.Config(), f.name)) for f in fields(config.Config)[3:])
+
+
+@pytest.mark.parametrize("order", [("base.model", "base.chat_format"), ("base.chat_format", "base.model")])
+def test_changes_that_belong_together_may_come_in_either_order(order):
+    values = {"base.model": "unsloth/Meta-Llama-3.1-8B", "base.chat_format": "alpaca"}
+    loaded = config.load("t4", {name: values[name] for name in order})
+    assert loaded.base.chat_format == "alpaca" and loaded.base.model == "unsloth/Meta-Llama-3.1-8B"

@@ -107,3 +107,16 @@ def test_metrics_have_every_step(uninterrupted):
     rows = list(csv.DictReader(uninterrupted.file("pretrain", "metrics.csv").open()))
     assert [int(row["step"]) for row in rows] == list(range(1, 9))
     assert float(rows[1]["learning_rate"]) > 0
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), (True, False)), ((8, 0), (False, True)), ((9, 0), (False, True))])
+def test_precision_follows_the_card(monkeypatch, tmp_path, capability, expected):
+    """On a card Unsloth replaces torch.cuda.is_bf16_supported by a function without arguments, so it is not asked."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    settings = config.load("t4")
+    found = trainer._arguments(settings, settings.pretrain, tmp_path)
+    assert (found["fp16"], found["bf16"]) == expected

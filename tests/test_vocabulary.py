@@ -8,7 +8,7 @@ from alif_kit import config, model
 from alif_kit.errors import StoppedError
 from alif_kit.run_folder import Run
 from alif_kit.synth.demo_teacher import DemoTeacher
-from alif_kit.training import trainer
+from alif_kit.training import tiny_base, trainer
 
 STEPS = {"pretrain.max_steps": 5, "pretrain.save_steps": 2, "pretrain.batch_size": 2, "pretrain.warmup_steps": 1}
 ROWS = {"lora.train_vocab": "rows", "lora.vocab_coverage": 0.9}
@@ -99,3 +99,21 @@ def test_a_fresh_adapter_on_the_merged_model(tmp_path):
 
     results = json.loads(run.file("evaluation", "results.json").read_text())
     assert summary.value(results, "bits_per_byte_ur", "pretrain") != summary.value(results, "bits_per_byte_ur", "finetune")
+
+
+def test_rows_are_trained_where_unsloth_froze_them(rows, monkeypatch):
+    """On a card its get_peft_model freezes whatever is no LoRA matrix; here that is done to it on the CPU."""
+    unsloth = model.prepare()
+    attach = unsloth.FastLanguageModel.get_peft_model
+
+    def freezing(*args, **options):
+        made = attach(*args, **options)
+        for name, parameter in made.named_parameters():
+            parameter.requires_grad_("lora_" in name)
+        return made
+
+    monkeypatch.setattr(unsloth.FastLanguageModel, "get_peft_model", staticmethod(freezing))
+    loaded = model.load(rows.config.base, tiny_base.build("ur", rows.config.seed))
+    model.attach(loaded, rows.config, [5, 6, 7])
+    trained = [name for name, parameter in loaded.model.named_parameters() if parameter.requires_grad]
+    assert any("trainable_tokens_delta" in name for name in trained) and any("lora_A" in name for name in trained)

@@ -34,8 +34,11 @@ def evaluate(run: Run, subjects: list[Subject], *, judge: bool = False) -> dict[
     todo = [(s, w) for s in subjects for w in works if not _is_done(run, s, w)]
     if todo:
         with run.stage("evaluate") as facts:
-            facts["tokens_out"] = _measure(run, todo, missing)
-    rows = {s.name: {w.name: _finished(run, s, w) for w in works if _path(run, s, w).is_file()} for s in subjects}
+            _measure(run, todo, missing)
+            rows = _all_rows(run, works, subjects)
+            facts["tokens_out"] = _tokens(rows)
+    else:
+        rows = _all_rows(run, works, subjects)
     judged = judging.judge_run(run, rows) if judge or judging.asked_for(run) else None
     results = summary.summarise(run, [(s.name, s.model) for s in subjects], rows, missing | _left_out(works, subjects)) | {
         "judge": judged
@@ -44,25 +47,30 @@ def evaluate(run: Run, subjects: list[Subject], *, judge: bool = False) -> dict[
     return results
 
 
-def _measure(run: Run, todo: list[tuple[Subject, Work]], missing: dict[str, str]) -> int:
-    """Ask what has not been asked; returns tokens written. One model is in memory at a time."""
-    tokens = 0
+def _all_rows(run: Run, works: list[Work], subjects: list[Subject]) -> Rows:
+    return {s.name: {w.name: _finished(run, s, w) for w in works if _path(run, s, w).is_file()} for s in subjects}
+
+
+def _tokens(rows: Rows) -> int:
+    """Tokens that all rows took, those of earlier, killed sessions too: a stage's last ledger line counts all its work."""
+    return sum(row.get("answer_tokens") or 0 for works in rows.values() for set_rows in works.values() for row in set_rows)
+
+
+def _measure(run: Run, todo: list[tuple[Subject, Work]], missing: dict[str, str]) -> None:
+    """Ask what has not been asked. One model is in memory at a time."""
     for subject in dict.fromkeys(s for s, _ in todo):
         with closing(Respondent(subject, run.config)) as respondent:
             for work in (w for s, w in todo if s == subject and _can(s, w)):
                 try:
-                    rows = _ask(run, respondent, work)
+                    _ask(run, respondent, work)
                 except UserError as error:
                     if "list" not in work.task:
                         raise
                     missing[work.name] = str(error)  # a public task that cannot be had: said, not hidden
-                else:
-                    tokens += sum(row.get("answer_tokens") or 0 for row in rows)
-    return tokens
 
 
-def _ask(run: Run, respondent: Respondent, work: Work) -> list[dict[str, Any]]:
-    """One set put to one subject, from where it was left; the rows in the order of the set."""
+def _ask(run: Run, respondent: Respondent, work: Work) -> None:
+    """Put one set to one subject, from where it was left; the rows are written in the order of the set."""
     path, mark = _path(run, respondent.subject, work), _mark(run, respondent.subject, work)
     partial = path.with_suffix(".partial.jsonl")
     kept = _kept(partial, mark)
@@ -77,7 +85,6 @@ def _ask(run: Run, respondent: Respondent, work: Work) -> list[dict[str, Any]]:
     write_jsonl(path, rows)
     write_json(path.with_suffix(".json"), {"fingerprint": mark, "rows": len(rows)})
     partial.unlink()
-    return rows
 
 
 def _kept(partial: Path, mark: str) -> dict[str, dict[str, Any]]:

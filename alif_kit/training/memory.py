@@ -18,8 +18,13 @@ The peak is a sum of parts, in bytes, with T = batch x length tokens, h hidden s
   gradient in the MLP, as much beside each of the others.
 - loss chunk: what the loss needs beyond the layer's recomputation, as the two never live at once. Unsloth cuts T x V logits of
   16 bytes (its bound; 14 used here, its count without soft-capping) into a multiple of 4 chunks, each under half of the memory
-  free at the first forward and under 4 GiB; beyond 4 chunks each is taken to fill that. A matrix trained whole adds its
-  gradient a second time while accumulation adds it up, one trained in rows the dense 16-bit gradient of its copy.
+  free at the first forward and under 4 GiB; beyond 4 chunks each is taken to fill that. One chunk is enough when all fits the
+  bound, but only with a matrix trained whole: else its newer kernel runs, which holds a few hundred rows of logits at a time,
+  and a quarter is more than it uses. A matrix trained whole adds its gradient a second time while accumulation adds it up, one
+  trained in rows the dense 16-bit gradient of its copy.
+- loss chunk of a family that runs in float32 on a card without bfloat16 (Gemma-3): the full 16 bytes, beside the recomputation
+  and not instead of it, and 0.2 GiB that allocations of this size leave unused. From three runs of bench/gpu_t4.py, which has
+  their figures; with the formula above, the plan was up to 21 % too low for them.
 - runtime: one dequantised weight, 5 % of the working memory lost to fragmentation, 0.15 GiB of CUDA context.
 """
 
@@ -36,6 +41,7 @@ NF4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8
 STATES = 2 * (1 + 4 / 256)  # bytes a weight of 8-bit Adam
 STATE_BYTES = {"adamw_8bit": STATES, "adamw_bnb_8bit": STATES, "paged_adamw_8bit": STATES, "lion_8bit": STATES / 2, "sgd": 0.0}
 CHUNK_CAP, LOGIT_BOUND, LOGIT_USED = 4 * GIB, 16, 14
+FLOAT32_SLACK = 0.2 * GIB
 CONTEXT, FRAGMENTATION = 0.15, 0.05
 HOST_BASE = 3.0  # GiB of Python, torch and the tokenizer [i]
 GGUF_BITS = {"q8_0": 8.5, "q4_k_m": 4.85}  # bits a weight; q4_k_m as llama.cpp lists it for 8B models
@@ -63,7 +69,8 @@ def urdu_rows(base: Shape) -> int:
 def parts_of(config: Config, opt: Optimisation, gpu: Card, base: Shape, trained: dict[str, int]) -> dict[str, float]:
     """The named parts of the peak, in bytes; the module's docstring has the formulas. `trained` is from `trained_weights`."""
     tokens = opt.batch_size * config.base.max_seq_length
-    state = 4 if base.float32_on_fp16 and not gpu.bf16 else 2
+    in_float32 = base.float32_on_fp16 and not gpu.bf16
+    state = 4 if in_float32 else 2
     vocab = [name for name in trained if name != "adapters"]
     whole, rows = whole_matrices(config, trained), [] if config.lora.train_vocab == "full" else vocab
     sixteen = (len(base.vocab_modules) - len(whole)) * base.matrix + base.small_parameters + base.vision
@@ -77,9 +84,10 @@ def parts_of(config: Config, opt: Optimisation, gpu: Card, base: Shape, trained:
     parts["optimiser"] = sum(_state_bytes(opt.optimiser, name) * count for name, count in trained.items())
     kept, layer = _kept(base, tokens, state), recomputed(base, tokens, state)
     again = 4 * base.matrix if whole and opt.gradient_accumulation > 1 else 2 * base.matrix if rows else 0
-    loss = max(0.0, loss_chunk(base, tokens, free) + again - layer)
+    chunk = loss_chunk(base, tokens, free, LOGIT_BOUND if in_float32 else LOGIT_USED, bool(whole)) + again
+    loss = chunk + FLOAT32_SLACK if in_float32 else max(0.0, chunk - layer)
     parts["activations"], parts["loss chunk"] = kept + layer, loss
-    dequantised = 2 * base.hidden * base.intermediate if config.base.load_in_4bit else 0
+    dequantised = state * base.hidden * base.intermediate if config.base.load_in_4bit else 0
     parts["runtime"] = dequantised + FRAGMENTATION * (kept + layer + loss) + CONTEXT * GIB
     return parts
 
@@ -103,17 +111,19 @@ def recomputed(base: Shape, tokens: int, state: int) -> float:
     return tokens * state * 4 * (base.intermediate + (base.heads + base.kv_heads) * base.head_dim + base.hidden)
 
 
-def loss_chunk(base: Shape, tokens: int, free: float) -> float:
-    """Bytes of one piece of Unsloth's fused cross entropy, given the bytes free at the first forward.
+def loss_chunk(base: Shape, tokens: int, free: float, each: float = LOGIT_USED, whole_matrix: bool = False) -> float:
+    """Bytes of one piece of Unsloth's fused cross entropy, `each` a logit, given the bytes free at the first forward.
+
+    `whole_matrix`: a vocabulary matrix is trained whole.
 
     Its code takes the gradients of trained matrices off the target first, which makes smaller pieces: left out here.
     """
     target = max(min(CHUNK_CAP, free / 2), 1.0)
-    whole = tokens * base.vocabulary
-    exact = LOGIT_BOUND * whole / target
+    logits = tokens * base.vocabulary
+    exact = LOGIT_BOUND * logits / target
     if exact > 4:
-        return target * LOGIT_USED / LOGIT_BOUND
-    return LOGIT_USED * whole / (1 if exact <= 1 else 4)
+        return target * each / LOGIT_BOUND
+    return each * logits / (1 if exact <= 1 and whole_matrix else 4)
 
 
 def host_ram(config: Config, opt: Optimisation, base: Shape) -> float:

@@ -239,7 +239,7 @@ def _arguments(config: Config, opt: Optimisation, folder: Path) -> dict[str, Any
     import torch
 
     on_gpu = torch.cuda.is_available()
-    bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    bf16 = on_gpu and torch.cuda.get_device_capability()[0] >= 8  # a T4 only emulates it
     return {
         "output_dir": str(folder),
         "num_train_epochs": 1,  # the rows of all epochs stand in the data, each epoch in an order of its own
