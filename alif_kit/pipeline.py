@@ -59,3 +59,37 @@ def _resolve(run: Run, model: str) -> str:
     from alif_kit.training import tiny_base
 
     return tiny_base.resolve(model, run.config.language, run.config.seed)
+
+
+def merge(run: Run, adapter: Path | None = None) -> dict[str, Any]:
+    """release/merged out of the run's fine-tuned adapter (or another one) and its base; returns what the check found."""
+    from alif_kit.release import merge as merging
+
+    base, folder = run.config.base, run.file("release", "merged")
+    adapter = adapter or run.require("finetune", "adapter", stage="finetune")
+    if run.config.lora.after_pretraining == "merge" and adapter == run.file("finetune", "adapter"):
+        return merging.merge(base, str(run.require("pretrain", "merged", stage="finetune")), adapter, folder)
+    return merging.merge(base, _resolve(run, base.model), adapter, folder)
+
+
+def gguf(run: Run, quants: list[str], ollama_name: str = "") -> dict[Path, dict[str, Any] | None]:
+    """GGUF files by what reading each back found; None where llama.cpp is not there to read it.
+
+    Merges first where that is missing.
+    """
+    from importlib.util import find_spec
+
+    from alif_kit.release import gguf as files
+    from alif_kit.release import ollama
+
+    merged = run.file("release", "merged")
+    if not (merged / "SHA256SUMS").is_file():
+        merge(run)
+    made = files.make(merged, quants, run.file("release", "gguf"), run.path.name, platform.scratch_folder())
+    prompts = files.sample_prompts(merged, run.config)
+    readable = find_spec("llama_cpp") is not None
+    found = {path: files.read_back(path, merged, run.config.base, prompts) if readable else None for path in made}
+    ollama.write(made[0], merged, run.config.mixture.system, run.config.base.max_seq_length)
+    if ollama_name:
+        ollama.create(ollama_name, made[0].parent)
+    return found

