@@ -10,11 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from alif_kit import __version__, config, platform
+from alif_kit.chat_cli import chat, serve
 from alif_kit.errors import StoppedError, UserError
 from alif_kit.evaluate_cli import evaluate, gate, judge_app, print_table, print_verdict
 from alif_kit.options import PresetOption, RunOption, SetOption, open_run
 from alif_kit.plan_cli import plan
-from alif_kit.release_cli import gguf, merge
+from alif_kit.publish_cli import card, push
+from alif_kit.release_cli import gguf, merge, quant_study
 from alif_kit.review_cli import review_app
 from alif_kit.run_folder import Run, latest_json
 from alif_kit.synth_cli import pair, print_counts, print_funnel, synth_app
@@ -37,6 +39,11 @@ app.command("evaluate")(evaluate)
 app.command("gate")(gate)
 app.command("merge")(merge)
 app.command("gguf")(gguf)
+app.command("quant-study")(quant_study)
+app.command("card")(card)
+app.command("push")(push)
+app.command("chat")(chat)
+app.command("serve")(serve)
 
 HoursOption = Annotated[
     float | None, typer.Option("--hours", help="End the session, with a checkpoint, when it is this many hours old; 0 for never.")

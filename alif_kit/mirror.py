@@ -7,6 +7,7 @@ checkpoint in force; older ones are pruned only after that.
 
 from __future__ import annotations
 
+import fnmatch
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +17,7 @@ from alif_kit.errors import StoppedError
 from alif_kit.run_folder import Run
 
 MARKER = "complete.json"
-LEFT_OUT = ("*.partial", "*/adapter.partial/*", "*.html", "pretrain/merged/*", "pretrain/rows/*", "release/*")
+LEFT_OUT = ("*.partial", "*.partial/*", "*.html", "pretrain/merged/*", "pretrain/rows/*", "release/merged/*", "*.gguf")
 
 
 def push(run: Run) -> None:
@@ -49,8 +50,13 @@ def _folder(run: Run) -> Path:
 
 def _files(root: Path) -> list[Path]:
     """Everything worth keeping, markers last."""
-    found = [p for p in root.rglob("*") if p.is_file() and not any(p.relative_to(root).match(pattern) for pattern in LEFT_OUT)]
+    found = [p for p in root.rglob("*") if p.is_file() and not _left_out(p.relative_to(root).as_posix())]
     return sorted(found, key=lambda p: (p.name == MARKER, p))
+
+
+def _left_out(name: str) -> bool:
+    """As the Hub reads patterns: a star stands for folders too."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in LEFT_OUT)
 
 
 def _copy(files: Iterable[Path], source: Path, target: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from alif_kit.chat_format import answer_ends
 from alif_kit.config import Base, Config
-from alif_kit.errors import UserError
+from alif_kit.errors import StoppedError, UserError
 
 VOCAB_MODULES = ("embed_tokens", "lm_head")
 ROW_WEIGHT = "trainable_tokens_delta"
@@ -171,6 +171,23 @@ def write_merged(loaded: Loaded, folder: Path, chat_format: str, shard: str) -> 
     merged.generation_config.eos_token_id = sorted(ends) if len(ends) > 1 else next(iter(ends))
     merged.save_pretrained(str(folder), safe_serialization=True, max_shard_size=shard)
     loaded.tokenizer.save_pretrained(str(folder))
+
+
+def export_gguf(merged: Path, quants: list[str], folder: Path) -> list[Path]:
+    """Unsloth's own exporter on a merged model, which fetches and builds llama.cpp: the files in the order of `quants`.
+
+    Raises StoppedError with what it says when it fails.
+    """
+    loaded = load(Base(str(merged), load_in_4bit=False), merged)
+    try:
+        made = loaded.model.save_pretrained_gguf(str(folder), loaded.tokenizer, quantization_method=quants)["gguf_files"]
+    except RuntimeError as error:
+        raise StoppedError(f"Unsloth's GGUF exporter stopped: {' '.join(str(error).split())[:300]}") from None
+    by_quant = {quant: next((Path(f) for f in made if quant in Path(f).name.lower()), None) for quant in quants}
+    absent = [quant for quant, path in by_quant.items() if path is None]
+    if absent:
+        raise StoppedError(f"Unsloth's GGUF exporter made no {absent[0]}; it made {', '.join(Path(f).name for f in made)}")
+    return [path for path in by_quant.values() if path]
 
 
 def save_adapter(loaded: Loaded, folder: Path) -> None:

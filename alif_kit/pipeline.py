@@ -72,13 +72,8 @@ def merge(run: Run, adapter: Path | None = None) -> dict[str, Any]:
     return merging.merge(base, _resolve(run, base.model), adapter, folder)
 
 
-def gguf(run: Run, quants: list[str], ollama_name: str = "") -> dict[Path, dict[str, Any] | None]:
-    """GGUF files by what reading each back found; None where llama.cpp is not there to read it.
-
-    Merges first where that is missing.
-    """
-    from importlib.util import find_spec
-
+def gguf(run: Run, quants: list[str], ollama_name: str = "") -> dict[Path, dict[str, Any]]:
+    """GGUF files by what reading each back found: answers too where llama.cpp is installed. Merges first where that is missing."""
     from alif_kit.release import gguf as files
     from alif_kit.release import ollama
 
@@ -87,9 +82,42 @@ def gguf(run: Run, quants: list[str], ollama_name: str = "") -> dict[Path, dict[
         merge(run)
     made = files.make(merged, quants, run.file("release", "gguf"), run.path.name, platform.scratch_folder())
     prompts = files.sample_prompts(merged, run.config)
-    readable = find_spec("llama_cpp") is not None
-    found = {path: files.read_back(path, merged, run.config.base, prompts) if readable else None for path in made}
+    found = {path: files.read_back(path, merged, run.config.base, prompts) for path in made}
     ollama.write(made[0], merged, run.config.mixture.system, run.config.base.max_seq_length)
     if ollama_name:
         ollama.create(ollama_name, made[0].parent)
     return found
+
+
+def quant_study(run: Run, forms: list[str], limit: int) -> dict[str, Any]:
+    """The merged model in every form, measured on the same examples; merges first where that is missing."""
+    from alif_kit import quant_study as studying
+
+    if not run.file("release", "merged", "SHA256SUMS").is_file():
+        merge(run)
+    return studying.study(run, forms, limit)
+
+
+def card_facts(run: Run) -> dict[str, Any]:
+    """What a model card says, with the evaluation table and the ledger as the report puts them together."""
+    from alif_kit import evaluation_report
+    from alif_kit.release import facts
+
+    results = evaluation_report.results_of(run)
+    table = evaluation_report.comparison(results) if results else []
+    return facts.gather(run, table, report.stages(run), report.sample_examples(run, CARD_SAMPLES))
+
+
+CARD_SAMPLES = 3
+"""Rows of the training data that a card shows."""
+
+
+def chat_page(run: Run) -> Any:
+    """The chat page of the run's model beside its base, ready to launch; flagged answers go to release/flagged.jsonl."""
+    from alif_kit.release import chat_page as page
+    from alif_kit.release import speakers
+    from alif_kit.release.talk import Wishes, standing
+
+    speaker, base = speakers.choose(run, None, None, partial(_resolve, run))
+    flags, wishes = run.file("release", "flagged.jsonl"), Wishes(run.config.mixture.system)
+    return page.build(page.Chat(speaker, standing(speaker.name, run, own=True), flags, base, wishes, run.config.language))

@@ -1,7 +1,7 @@
-"""Top floor: `alif merge` and `alif gguf`.
+"""Top floor: `alif merge`, `alif gguf` and `alif quant-study`.
 
-In: a finished run, or an adapter and its base. Out: release/merged, release/gguf, what the checks found, in the terminal and
-beside the files.
+In: a finished run, or an adapter and its base. Out: release/merged, release/gguf, release/quant_study, what the checks found, in
+the terminal and beside the files.
 """
 
 from __future__ import annotations
@@ -57,11 +57,46 @@ def gguf(
     typer.echo(f"gguf: {opened.file('release', 'gguf')}")
 
 
-def _said(found: dict[str, object] | None) -> str:
-    if found is None:
-        return "; answers not compared, llama.cpp is not installed"
+def _said(found: dict[str, object]) -> str:
+    faults = {"template_is_the_models": "its chat template is not the model's", "ends_known": "its stop token ends no answer"}
+    wrong = "".join(f"; {fault}" for name, fault in faults.items() if not found[name])
+    if "n" not in found:
+        return f"{wrong}; answers not compared, llama.cpp is not installed"
     stops = found["stops"]
     return (
-        f"; {found['same_answers']} of {found['n']} answers are the merged model's, {found['agreed']:.0%} of their tokens; "
+        f"{wrong}; {found['same_answers']} of {found['n']} answers are the merged model's, {found['agreed']:.0%} of their tokens; "
         f"{stops['gguf']} end by themselves, {stops['merged']} of the merged model's"
     )
+
+
+def quant_study(
+    run: RunOption = None,
+    preset: PresetOption = "auto",
+    changes: SetOption = None,
+    forms: Annotated[
+        str, typer.Option("--forms", help="Which, with commas: 16bit, 8bit and nf4 (bitsandbytes), and quantisations of GGUF.")
+    ] = "16bit,8bit,nf4,q8_0,q5_k_m,q4_k_m",
+    limit: Annotated[int, typer.Option("--limit", min=2, help="Examples of each set: documents, questions, word problems.")] = 48,
+) -> None:
+    """What quantisation costs: size, memory, speed, bits per byte, multiple choice and exact numbers of each form of the model.
+
+    Each form is measured in a process of its own on the same examples, with 95 % intervals and the paired difference to 16 bit
+    (starred where its interval excludes zero); a plot and a sentence of advice come with it. Finished forms are kept.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from alif_kit import pipeline
+    from alif_kit import quant_study as studying
+
+    opened = open_run(run, preset, changes)
+    results = pipeline.quant_study(opened, [form.strip() for form in forms.split(",") if form.strip()], limit)
+    header, rows = studying.table(results, opened.config.language)
+    grid = Table(*header)
+    for row in rows:
+        grid.add_row(*row)
+    Console().print(grid)
+    for form, reason in results["missing"].items():
+        typer.echo(f"not measured: {form}: {reason}")
+    typer.echo(results["advice"])
+    typer.echo(f"plot: {opened.file('release', 'quant_study', 'plot.svg')}")

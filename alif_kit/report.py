@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from alif_kit import __version__, evaluation_report, pack
+from alif_kit import __version__, evaluation_report, pack, release_report
 from alif_kit.evaluation_report import SUBJECT_NAMES
 from alif_kit.figures import ACCENT, FAINT, INK, SECOND, figure, svg
 from alif_kit.records import Example, read_jsonl, write_atomic
@@ -47,6 +47,7 @@ def _content(run: Run) -> dict[str, Any]:
         "mixture_svg": mixture_plot(run),
         "samples": sample_examples(run, 10),
         **_evaluation(run, results),
+        "released": release_report.released(run),
         "ledger": stages(run),
         "totals": totals(run),
     }

@@ -18,7 +18,7 @@ def test_every_command_is_documented():
 
 def test_every_command_the_readme_names_exists():
     known = set(commands())
-    assert set(re.findall(r"`alif ([a-z]+)", README)) <= known
+    assert set(re.findall(r"`alif ([a-z-]+)", README)) <= known
 
 
 def test_relative_links_resolve():

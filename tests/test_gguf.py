@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,6 @@ from alif_kit.training import smollm2, tiny_base
 
 @pytest.fixture(scope="module")
 def tiny():
-    from pathlib import Path
-
     return Path(tiny_base.resolve("tiny", "ur", 3407))
 
 
@@ -49,7 +48,7 @@ def test_a_full_disk_stops_before_it_starts(tiny, tmp_path, monkeypatch):
 
 def test_the_f16_between_is_made_once_and_goes_unless_it_was_asked_for(tiny, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(gguf, "_check_packages", lambda quants: None)
+    monkeypatch.setattr(gguf, "_engine", lambda quants: "ggml")
     monkeypatch.setattr(gguf, "convert", lambda merged, quant, target: (calls.append(quant), target.write_text("f16")))
     monkeypatch.setattr(
         gguf, "quantise", lambda source, quant, target: (calls.append((quant, source.read_text())), target.write_text("k"))
@@ -99,6 +98,29 @@ def test_without_ollama_it_says_so(tmp_path, monkeypatch):
 
 def test_how_far_two_answers_agree():
     assert gguf._agreed([1, 2, 3, 4], [1, 2, 9, 4]) == 0.5 and gguf._agreed([], []) == 1.0 and gguf._agreed([1], [1, 2]) == 0.5
+
+
+def test_on_a_card_without_the_packages_unsloth_makes_the_files(tiny, tmp_path, monkeypatch):
+    """Its exporter is stood in for: it writes where the real one does and returns what the real one returns."""
+
+    def export(folder, tokenizer, quantization_method):
+        made = Path(folder + "_gguf")
+        made.mkdir(parents=True)
+        files = [made / f"merged.{quant.upper()}.gguf" for quant in reversed(quantization_method)]
+        for file in files:
+            file.write_text(file.name)
+        return {"gguf_files": [str(f) for f in files]}
+
+    model = type("M", (), {"save_pretrained_gguf": staticmethod(export)})()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(gguf, "_has_card", lambda: True)
+    monkeypatch.setattr(gguf.seam, "load", lambda *_: gguf.seam.Loaded(model, None, "cuda:0"))
+    made = gguf.make(tiny, ["q8_0", "q4_k_m"], tmp_path / "g", "urdu")
+    assert [p.read_text() for p in made] == ["merged.Q8_0.gguf", "merged.Q4_K_M.gguf"]
+    assert sorted(p.name for p in (tmp_path / "g").iterdir()) == ["urdu-q4_k_m.gguf", "urdu-q8_0.gguf"]
+    monkeypatch.setattr(model, "save_pretrained_gguf", lambda *_, **__: {"gguf_files": []}, raising=False)
+    with pytest.raises(StoppedError, match="made no f16"):
+        gguf.make(tiny, ["f16"], tmp_path / "g", "urdu")
 
 
 @pytest.mark.slow

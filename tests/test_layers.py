@@ -10,8 +10,8 @@ FLOORS = (
     {"errors", "config", "records", "text", "run_folder", "progress", "pack", "contamination", "held_out", "statistics", "figures"},
     {"platform", "limits", "client", "batch", "chat_format", "model", "mirror"},
     {"synth", "training", "evaluation", "release"},
-    {"report", "evaluation_report", "doctor", "pipeline"},
-    {"cli", "review_cli", "plan_cli", "synth_cli", "evaluate_cli", "release_cli", "options"},
+    {"report", "evaluation_report", "doctor", "pipeline", "quant_engines", "quant_measure", "quant_study", "release_report"},
+    {"cli", "review_cli", "plan_cli", "synth_cli", "evaluate_cli", "release_cli", "publish_cli", "chat_cli", "options"},
 )
 ROOMS = {"synth", "training", "evaluation", "release"}
 HEAVY = {"torch", "unsloth", "transformers", "trl", "peft", "datasets", "matplotlib", "bitsandbytes"}

@@ -112,3 +112,21 @@ def test_the_hub_gets_one_commit_and_loses_old_checkpoints(run, monkeypatch):
     onto_hub = Run(run.path, config.load("smoke", {"session.mirror": "hub:me/run"}))
     mirror.push(onto_hub)
     assert hub.private is True and set(hub.files) == names(run.path)
+
+
+@pytest.mark.parametrize(
+    ("name", "stays_here"),
+    [
+        ("release/merged/model-00001.safetensors", True),
+        ("release/merged.partial/model.safetensors", True),
+        ("release/gguf/urdu-q8_0.gguf", True),
+        ("pretrain/rows/0.arrow", True),
+        ("report.html", True),
+        ("release/README.md", False),
+        ("release/quant_study/results.json", False),
+        ("release/flagged.jsonl", False),
+        ("finetune/checkpoint-5/optimizer.pt", False),
+    ],
+)
+def test_what_can_be_made_again_is_not_mirrored(name, stays_here):
+    assert mirror._left_out(name) is stays_here

@@ -49,6 +49,7 @@ def test_the_parameters_cell_is_tagged(source):
 LEAVES = {"00_quickstart": "report.html", "01_generate": "data/hub/train.parquet"}
 LEAVES |= {
     "04_evaluate": "evaluation/gate.json",
+    "05_release": "release/README.md",
     "02_pretrain": "pretrain/adapter/adapter_config.json",
     "03_finetune": "finetune/adapter/adapter_config.json",
 }

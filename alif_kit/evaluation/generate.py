@@ -25,17 +25,27 @@ def text_nll(loaded: seam.Loaded, text: str, window: int) -> float:
     """Nats of a text, each token counted once; windows of `window` tokens overlap by half so that each has context."""
     import torch
 
-    tokenizer = loaded.tokenizer
-    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    ids = [start, *tokenizer(text, add_special_tokens=False)["input_ids"]]
-    total, done = 0.0, 1
+    def nats(piece: list[int], skip: int) -> float:
+        return float(_token_losses(loaded.model, torch.tensor([piece], device=loaded.device))[skip:].sum())
+
     with torch.no_grad():
-        while done < len(ids):
-            first = max(0, done - window // 2) if done > 1 else 0
-            piece = torch.tensor([ids[first : first + window]], device=loaded.device)
-            losses = _token_losses(loaded.model, piece)
-            total += float(losses[done - first - 1 :].sum())
-            done = first + piece.shape[1]
+        return windowed_nll(text_ids(loaded.tokenizer, text), window, nats)
+
+
+def text_ids(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a text after the token that begins one, from which its first is foretold."""
+    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    return [start, *tokenizer(text, add_special_tokens=False)["input_ids"]]
+
+
+def windowed_nll(ids: list[int], window: int, nats: Callable[[list[int], int], float]) -> float:
+    """Sum over overlapping windows; `nats(piece, skip)` gives those of a piece's tokens 1.., less the first `skip` of them."""
+    total, done = 0.0, 1
+    while done < len(ids):
+        first = max(0, done - window // 2) if done > 1 else 0
+        piece = ids[first : first + window]
+        total += nats(piece, done - first - 1)
+        done = first + len(piece)
     return total
 
 

@@ -103,7 +103,7 @@ def _lm_eval() -> Any:
 
 @lru_cache
 def _offline_without_hub() -> None:
-    """Where the Hub does not answer, its libraries ask five times for each set; told that they are offline, they look into the cache."""
+    """Where the Hub does not answer, its libraries ask five times for each set; offline, they look into their cache."""
     import datasets
     from huggingface_hub import constants
 

