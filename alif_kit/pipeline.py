@@ -75,14 +75,14 @@ def merge(run: Run, adapter: Path | None = None) -> dict[str, Any]:
 def gguf(run: Run, quants: list[str], ollama_name: str = "") -> dict[Path, dict[str, Any]]:
     """GGUF files by what reading each back found: answers too where llama.cpp is installed. Merges first where that is missing."""
     from alif_kit.release import gguf as files
-    from alif_kit.release import ollama
+    from alif_kit.release import ollama, read_back
 
     merged = run.file("release", "merged")
     if not (merged / "SHA256SUMS").is_file():
         merge(run)
     made = files.make(merged, quants, run.file("release", "gguf"), run.path.name, platform.scratch_folder())
-    prompts = files.sample_prompts(merged, run.config)
-    found = {path: files.read_back(path, merged, run.config.base, prompts) for path in made}
+    prompts = read_back.sample_prompts(merged, run.config)
+    found = {path: read_back.read_back(path, merged, run.config.base, prompts) for path in made}
     ollama.write(made[0], merged, run.config.mixture.system, run.config.base.max_seq_length)
     if ollama_name:
         ollama.create(ollama_name, made[0].parent)
@@ -99,13 +99,14 @@ def quant_study(run: Run, forms: list[str], limit: int) -> dict[str, Any]:
 
 
 def card_facts(run: Run) -> dict[str, Any]:
-    """What a model card says, with the evaluation table and the ledger as the report puts them together."""
-    from alif_kit import evaluation_report
+    """What a model card says, with the evaluation table, the ledger and the quantisation study as the report puts them together."""
+    from alif_kit import evaluation_report, release_report
     from alif_kit.release import facts
 
     results = evaluation_report.results_of(run)
     table = evaluation_report.comparison(results) if results else []
-    return facts.gather(run, table, report.stages(run), report.sample_examples(run, CARD_SAMPLES))
+    gathered = facts.gather(run, table, report.stages(run), report.sample_examples(run, CARD_SAMPLES))
+    return gathered | {"study": release_report.released(run)["study"]}
 
 
 CARD_SAMPLES = 3

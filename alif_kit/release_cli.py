@@ -59,7 +59,10 @@ def gguf(
 
 def _said(found: dict[str, object]) -> str:
     faults = {"template_is_the_models": "its chat template is not the model's", "ends_known": "its stop token ends no answer"}
-    wrong = "".join(f"; {fault}" for name, fault in faults.items() if not found[name])
+    faults["same_tokens"] = (
+        "llama.cpp cuts texts into other tokens than the model's tokenizer, so its answers are not to be trusted"
+    )
+    wrong = "".join(f"; {fault}" for name, fault in faults.items() if not found.get(name, True))
     if "n" not in found:
         return f"{wrong}; answers not compared, llama.cpp is not installed"
     stops = found["stops"]

@@ -219,6 +219,16 @@ def test_numbers_of_the_files_stand_in_the_page(tmp_path):
     assert empty_tables(text) == []
 
 
+def test_the_quantisation_study_stands_in_the_card(tmp_path):
+    run = made(tmp_path / "r")
+    assert "alif quant-study" not in page(run)
+    form = {"form": "16bit", "bytes": 4e6, "memory_mib": 9.0, "prompt_tokens_per_second": 90.0, "generation_tokens_per_second": 8.0}
+    form["measures"] = {"documents_ur": {"value": 1.5, "low": 1.4, "high": 1.6, "n": 3, "paired": None}}
+    write_json(run.file("release", "quant_study", "results.json"), {"forms": [form], "missing": {}, "advice": "Serve 16 bit."})
+    text = page(run)
+    assert "| 16bit | 4 | 9 | 90 | 8.0 | 1.500 (1.400 to 1.600) |" in text and "Serve 16 bit." in text
+
+
 def test_a_gguf_whose_answers_nobody_compared_says_so(tmp_path):
     run = made(tmp_path / "r")
     about = run.file("release", "gguf", "urdu-q8_0.json")

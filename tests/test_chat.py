@@ -173,13 +173,19 @@ def test_what_a_person_or_a_model_is_called_cannot_break_out_of_the_page():
 
 def test_both_interfaces_say_everything_and_the_urdu_is_spelt_in_urdu():
     urdu, english = chat_html.texts("ur").values()
-    assert (urdu.language, english.language) == ("ur", "en") and urdu.say.keys() == english.say.keys()
+    assert (urdu.language, english.language) == ("ur", "en")
+    assert urdu.say.keys() == english.say.keys()
     assert len(urdu.examples) == len(english.examples) == len(CATEGORIES) == 7
     assert [len(prompts) for prompts in urdu.examples.values()] == [2] * 7 and set(urdu.examples) & set(english.examples) == set()
     for text in [*urdu.say.values(), *(p for prompts in urdu.examples.values() for p in prompts)]:
         assert not set(text) & set("يكهةىٱ0123456789"), text
     for name in ("stats", "left_out"):
         assert urdu.say[name].count("{") == english.say[name].count("{") > 0
+
+
+def test_a_pack_without_a_chat_of_its_own_speaks_urdu(tmp_path):
+    (tmp_path / "pack.toml").write_text('code = "xx"\n')
+    assert chat_html.texts(str(tmp_path)) == chat_html.texts("ur")
 
 
 def test_a_language_switch_renames_every_part(tmp_path):

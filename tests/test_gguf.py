@@ -9,7 +9,7 @@ import pytest
 
 from alif_kit import config, pipeline
 from alif_kit.errors import StoppedError, UserError
-from alif_kit.release import gguf, ollama
+from alif_kit.release import gguf, ollama, read_back
 from alif_kit.run_folder import Run
 from alif_kit.training import smollm2, tiny_base
 
@@ -97,7 +97,11 @@ def test_without_ollama_it_says_so(tmp_path, monkeypatch):
 
 
 def test_how_far_two_answers_agree():
-    assert gguf._agreed([1, 2, 3, 4], [1, 2, 9, 4]) == 0.5 and gguf._agreed([], []) == 1.0 and gguf._agreed([1], [1, 2]) == 0.5
+    assert (
+        read_back._agreed([1, 2, 3, 4], [1, 2, 9, 4]) == 0.5
+        and read_back._agreed([], []) == 1.0
+        and read_back._agreed([1], [1, 2]) == 0.5
+    )
 
 
 def test_on_a_card_without_the_packages_unsloth_makes_the_files(tiny, tmp_path, monkeypatch):
@@ -121,6 +125,17 @@ def test_on_a_card_without_the_packages_unsloth_makes_the_files(tiny, tmp_path, 
     monkeypatch.setattr(model, "save_pretrained_gguf", lambda *_, **__: {"gguf_files": []}, raising=False)
     with pytest.raises(StoppedError, match="made no f16"):
         gguf.make(tiny, ["f16"], tmp_path / "g", "urdu")
+
+
+def test_a_tokenizer_that_stops_llama_cpp_is_a_fault_and_no_crash(tiny, tmp_path, monkeypatch):
+    """The child may abort; then, or where its ids differ, the tokens are not the same."""
+    from transformers import AutoTokenizer
+
+    ids = AutoTokenizer.from_pretrained(tiny)("پاکستان", add_special_tokens=False)["input_ids"]
+    for returncode, stdout, same in ((0, f"[{ids}]", True), (0, "[[1, 2]]", False), (-6, "", False)):
+        done = subprocess.CompletedProcess([], returncode, stdout, "")
+        monkeypatch.setattr(read_back.subprocess, "run", lambda *_, done=done, **__: done)
+        assert read_back._same_tokens(tmp_path / "x.gguf", tiny, ["پاکستان"]) is same
 
 
 @pytest.mark.slow
@@ -150,6 +165,7 @@ def test_tuned_real_weights_merge_become_gguf_and_end_where_the_merged_model_end
     assert (run.file("release", "gguf", "Modelfile")).is_file() and not list(run.file("release").rglob("*.tmp*"))
     for about in found.values():
         assert about["architecture"] == "llama" and about["template_is_the_models"] and about["ends_known"] and about["n"] == 10
+        assert about["same_tokens"]
         assert about["stops"]["gguf"] >= 1
     assert found["q8_0"]["agreed"] > 0.5 and found["q8_0"]["same_answers"] >= 3
     assert found["q4_k_m"]["bytes"] < found["q8_0"]["bytes"]

@@ -13,7 +13,6 @@ from html import escape
 from typing import Any
 
 from alif_kit import pack
-from alif_kit.errors import UserError
 from alif_kit.release.talk import BASE, MODEL, Answer, Standing, Talk
 from alif_kit.text import urdu_purity
 
@@ -29,12 +28,12 @@ class Texts:
 
 @lru_cache
 def texts(pack_language: str) -> dict[str, Texts]:
-    """The interfaces that a language pack has, its own language first. Raises UserError for a pack without chat.toml."""
+    """The interfaces that a language pack has, its own language first; Urdu's, which its neighbours read, for one without."""
     path = pack.folder(pack_language) / "chat.toml"
     if not path.is_file():
-        raise UserError(f"the language pack {pack_language} has no chat.toml; expected it at {path}")
-    held = tomllib.loads(path.read_text("utf-8"))
-    names = {pack_language: pack.settings(pack_language)["categories"], **held["categories"]}
+        return texts("ur")
+    held, settings = tomllib.loads(path.read_text("utf-8")), pack.settings(pack_language)
+    names = {settings["code"]: settings["categories"], **held["categories"]}
     return {
         language: Texts(language, say, {names[language][key]: prompts for key, prompts in held["examples"].items()})
         for language, say in held["interface"].items()

@@ -115,14 +115,14 @@ def _gradio() -> Any:
 
 def build(chat: Chat) -> Any:
     """The gradio page over a chat, not yet launched. Raises UserError when gradio is not installed."""
-    gr, page = _gradio(), chat.pages[chat.language]
+    gr, (first, page) = _gradio(), next(iter(chat.pages.items()))
     with gr.Blocks(title="alif chat", analytics_enabled=False, fill_width=True) as blocks:
         talk = gr.State(Talk())
         parts: dict[str, Any] = {}
         with gr.Row(elem_id="head"):
             parts["header"] = gr.HTML(html.header(chat.standing.model, page))
             choices = [(NAMES.get(name, name), name) for name in chat.pages]
-            language = gr.Radio(choices, value=chat.language, label=page.say["interface"], elem_id="interface", min_width=150)
+            language = gr.Radio(choices, value=first, label=page.say["interface"], elem_id="interface", min_width=150)
         how = _settings(gr, chat, page, parts)
         parts["past"] = gr.HTML(elem_id="past")
         parts["now"] = gr.HTML(html.now(Talk(), page), elem_id="now")

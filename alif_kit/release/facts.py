@@ -57,6 +57,7 @@ def gather(run: Run, comparison: list[dict[str, Any]], stages: list[dict[str, An
         "merge": _json(run, "release", "merged", "merge.json"),
         "gguf": [_gguf(path) for path in gguf_files(run)],
         "samples": samples,
+        "study": None,
         "question": merge.PROMPTS[0] if config.language == "ur" else "Hello!",
         "frame": (ALPACA_USER, ALPACA_ANSWER) if config.base.chat_format == "alpaca" else None,
     }

