@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from test_cards import FAILED, UNDECIDED, gate, made
 from typer.testing import CliRunner
 
-from alif_kit import cli, publish_cli
+from alif_kit import cli, pipeline, publish_cli
 from alif_kit.errors import StoppedError, UserError
 from alif_kit.release import hub
 
@@ -23,7 +23,7 @@ GGUF = {"README.md", "SHA256SUMS", "NOTICE", "Modelfile", "urdu-q8_0.gguf", "urd
 
 
 def plan(run, to="me/urdu", what=(), **options):
-    return hub.plan(run, to, list(what), publish_cli.facts_of(run), **options)
+    return hub.plan(run, to, list(what), pipeline.card_facts(run), **options)
 
 
 class Hub:

@@ -65,14 +65,13 @@ def run_tasks(
     Raises UserError without lm-eval, for an unknown task, and for data that cannot be had.
     """
     lm_eval = _lm_eval()
-    _offline_without_hub()
     with _quiet():
         model = language_model(loaded, chat_format, system, batch_size, max_length)
     seeds = {f"{kind}_seed": seed for kind in ("random", "numpy_random", "torch_random", "fewshot_random")}
     found: dict[str, list[dict[str, Any]]] = {}
     for task in tasks:
         name = Path(task).stem
-        with _named(name), _quiet():
+        with _named(name), _quiet(), _patience(task):
             answer = lm_eval.simple_evaluate(
                 model,
                 tasks=[task],
@@ -101,14 +100,26 @@ def _lm_eval() -> Any:
     return lm_eval
 
 
-@lru_cache
-def _offline_without_hub() -> None:
-    """Where the Hub does not answer, its libraries ask five times for each set; offline, they look into their cache."""
+@contextlib.contextmanager
+def _patience(task: str) -> Any:
+    """Where the Hub does not answer, its libraries would ask five times for each set.
+
+    Told that they are offline, for as long as this task runs, they look into their cache and answer at once.
+    """
     import datasets
     from huggingface_hub import constants
 
-    if not platform.has_internet(urlsplit(constants.ENDPOINT).hostname or "huggingface.co"):
-        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    places = (constants, datasets.config)
+    before = [place.HF_HUB_OFFLINE for place in places]
+    is_ours = task.endswith(".yaml")
+    absent = not is_ours and not platform.has_internet(urlsplit(constants.ENDPOINT).hostname or "huggingface.co")
+    try:
+        for place in places:
+            place.HF_HUB_OFFLINE = place.HF_HUB_OFFLINE or absent
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = value
 
 
 @lru_cache
