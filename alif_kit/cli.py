@@ -14,6 +14,7 @@ from alif_kit.chat_cli import chat, serve
 from alif_kit.errors import StoppedError, UserError
 from alif_kit.evaluate_cli import evaluate, gate, judge_app, print_table, print_verdict
 from alif_kit.options import PresetOption, RunOption, SetOption, open_run
+from alif_kit.pack_cli import pack_app
 from alif_kit.plan_cli import plan
 from alif_kit.publish_cli import card, push
 from alif_kit.release_cli import gguf, merge, quant_study
@@ -34,6 +35,7 @@ app.add_typer(teacher_app, name="teacher")
 app.add_typer(synth_app, name="synth")
 app.add_typer(review_app, name="review")
 app.add_typer(judge_app, name="judge")
+app.add_typer(pack_app, name="pack")
 app.command("plan")(plan)
 app.command("evaluate")(evaluate)
 app.command("gate")(gate)

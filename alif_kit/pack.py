@@ -13,12 +13,13 @@ from typing import Any
 
 from alif_kit.errors import UserError
 from alif_kit.records import Document, SeedTask, read_jsonl
+from alif_kit.text import alphabet_share
 
 LANGUAGES = Path(__file__).parent / "languages"
 
 
 def folder(language: str) -> Path:
-    """The pack's folder; an unknown language names the ones there are."""
+    """The pack's folder, by code, or by absolute path while it is written elsewhere; an unknown one names those there are."""
     path = LANGUAGES / language
     if not (path / "pack.toml").is_file():
         known = ", ".join(sorted(p.parent.name for p in LANGUAGES.glob("*/pack.toml")))
@@ -30,6 +31,11 @@ def folder(language: str) -> Path:
 def settings(language: str) -> dict[str, Any]:
     """The values of pack.toml: name, direction, alphabet, category names, markers."""
     return tomllib.loads((folder(language) / "pack.toml").read_text("utf-8"))
+
+
+def purity(text: str, language: str) -> float:
+    """Share of the letters that are in the language's alphabet, 0-1."""
+    return alphabet_share(text, settings(language)["alphabet"])
 
 
 @lru_cache

@@ -71,8 +71,21 @@ _ARABIC = re.compile("[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff]")
 
 
 @lru_cache
-def _pack() -> dict[str, Any]:
-    return tomllib.loads(resources.files("alif_kit").joinpath("languages/ur/pack.toml").read_text("utf-8"))
+def _packs() -> dict[str, dict[str, Any]]:
+    """pack.toml of every language pack, in the order of their codes."""
+    files = (folder / "pack.toml" for folder in resources.files("alif_kit").joinpath("languages").iterdir())
+    packs = [tomllib.loads(file.read_text("utf-8")) for file in files if file.is_file()]
+    return {values["code"]: values for values in sorted(packs, key=lambda values: values["code"])}
+
+
+@lru_cache
+def _identification(table: str) -> dict[str, str]:
+    """`words` or `letters` by language; a pack may add to what another says of its language."""
+    joined: dict[str, str] = {}
+    for values in _packs().values():
+        for language, said in values.get("identification", {}).get(table, {}).items():
+            joined[language] = f"{joined.get(language, '')} {said}"
+    return joined
 
 
 def normalize(text: str) -> str:
@@ -151,9 +164,13 @@ def urdu_purity(text: str) -> float:
 
     Judges the code points as they stand: an Arabic ي is no Urdu letter until `normalize` has made it one.
     """
-    letters = [char for char in text if char.isalpha()]
-    alphabet = set(_pack()["alphabet"])
-    return sum(char in alphabet for char in letters) / len(letters) if letters else 0.0
+    return alphabet_share(text, _packs()["ur"]["alphabet"])
+
+
+def alphabet_share(text: str, alphabet: str) -> float:
+    """Share of the letters that are in an alphabet, 0-1; 0.0 without letters: `alphabet_share("کݨ", "ک") == 0.5`."""
+    letters, known = [char for char in text if char.isalpha()], frozenset(alphabet)
+    return sum(char in known for char in letters) / len(letters) if letters else 0.0
 
 
 def identify_language(text: str) -> str:
@@ -198,9 +215,8 @@ def rule_language(words: list[str]) -> str | None:
 @lru_cache(maxsize=1 << 16)
 def _votes(word: str) -> tuple[str, ...]:
     """One vote per language whose everyday word this is, two for a telling letter: `"ٿيو" -> ("sd", "sd")`."""
-    table = _pack()["identification"]
     votes = [language for language, known in _known_words().items() if word in known]
-    for language, letters in table["letters"].items():
+    for language, letters in _identification("letters").items():
         votes += [language] * 2 * any(char in letters for char in word)
     if not votes and _RETROFLEX.search(word):
         votes += ["ur", "pnb"]
@@ -209,7 +225,7 @@ def _votes(word: str) -> tuple[str, ...]:
 
 @lru_cache
 def _known_words() -> dict[str, frozenset[str]]:
-    return {language: frozenset(words.split()) for language, words in _pack()["identification"]["words"].items()}
+    return {language: frozenset(words.split()) for language, words in _identification("words").items()}
 
 
 def library_language(text: str) -> str:

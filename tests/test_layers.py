@@ -7,11 +7,25 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "alif_kit"
 FLOORS = (
-    {"errors", "config", "records", "text", "run_folder", "progress", "pack", "contamination", "held_out", "statistics", "figures"},
+    {
+        "errors",
+        "config",
+        "records",
+        "text",
+        "run_folder",
+        "progress",
+        "pack",
+        "pack_check",
+        "pack_texts",
+        "contamination",
+        "held_out",
+        "statistics",
+        "figures",
+    },
     {"platform", "limits", "client", "batch", "chat_format", "model", "mirror"},
     {"synth", "training", "evaluation", "release"},
     {"report", "evaluation_report", "doctor", "pipeline", "quant_engines", "quant_measure", "quant_study", "release_report"},
-    {"cli", "review_cli", "plan_cli", "synth_cli", "evaluate_cli", "release_cli", "publish_cli", "chat_cli", "options"},
+    {"cli", "review_cli", "plan_cli", "synth_cli", "evaluate_cli", "release_cli", "publish_cli", "chat_cli", "pack_cli", "options"},
 )
 ROOMS = {"synth", "training", "evaluation", "release"}
 HEAVY = {"torch", "unsloth", "transformers", "trl", "peft", "datasets", "matplotlib", "bitsandbytes"}

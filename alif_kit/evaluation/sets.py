@@ -175,10 +175,10 @@ def _knowledge(run: Run) -> list[Work]:
     """Native multiple choice: a letter by generation in two prompt languages, and the options by likelihood."""
     raw = [_question(row) for row in rows(run, "knowledge")]
     questions = [utils.prepare(row) for row in raw]
-    works = [
-        Work(f"knowledge_{language}", tuple(_choice(q, language) for q in questions)) for language in (run.config.language, "en")
-    ]
-    return works + [Work(task, task={"task": task, "rows": raw}) for task in KNOWLEDGE_TASKS]
+    own = run.config.language
+    works = [Work(f"knowledge_{language}", tuple(_choice(q, language) for q in questions)) for language in (own, "en")]
+    tasks = KNOWLEDGE_TASKS if own == "ur" else KNOWLEDGE_TASKS[1:]  # the first asks in Urdu, the second in no language at all
+    return works + [Work(task, task={"task": task, "rows": raw}) for task in tasks]
 
 
 KNOWLEDGE_TASKS = ("urdu_mmlu_ur_letter", "urdu_mmlu_cloze")
@@ -195,7 +195,9 @@ def _question(row: dict[str, Any]) -> dict[str, Any]:
 def _choice(question: dict[str, Any], language: str) -> Item:
     facts = {"options": dict(zip(question["letters"], question["options"], strict=True))}
     letter = question["letters"][question["answer"]]
-    message = {"role": "user", "content": utils.prompt(question, language)}
+    ours = language in ("ur", "en")  # their frames stand in tasks/utils.py, which lm-eval reads without the kit
+    framed = utils.prompt(question, language) if ours else pack.prompt(language, "evaluate_choice", **question)
+    message = {"role": "user", "content": framed}
     group = str(question.get("domain") or "")
     return Item(str(question["id"]), f"knowledge_{language}", group, "", (message,), LETTER_BUDGET, letter, facts)
 

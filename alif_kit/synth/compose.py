@@ -22,9 +22,9 @@ import operator
 import random
 import re
 from functools import lru_cache
-from importlib import resources
 from typing import Any
 
+from alif_kit.pack import folder
 from alif_kit.synth.parse import LABELLED
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
@@ -49,7 +49,7 @@ _OPERATORS = {
 @lru_cache
 def lexicon(pack: str, name: str) -> dict[str, Any]:
     """One file of a pack's lexicon."""
-    return json.loads(resources.files("alif_kit").joinpath(f"languages/{pack}/lexicon/{name}.json").read_text("utf-8"))
+    return json.loads((folder(pack) / "lexicon" / f"{name}.json").read_text("utf-8"))
 
 
 def compose(category: str, count: int, rng: random.Random, pack: str = "ur") -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from alif_kit import pack
 from alif_kit.errors import StoppedError, UserError
 from alif_kit.records import CATEGORIES, Example, dumps, read_jsonl, to_dict, write_atomic, write_jsonl
 from alif_kit.run_folder import Run, latest_json
@@ -25,7 +26,8 @@ def finish(run: Run) -> dict[str, dict[str, int]]:
 
     Raises UserError when the run has been fine-tuned on other data: results would no longer belong together.
     """
-    pool = review.apply(read_jsonl(run.require("synth", "pool.jsonl", stage="generate"), Example), review.read(run))
+    accepted = read_jsonl(run.require("synth", "pool.jsonl", stage="generate"), Example)
+    pool = review.apply(accepted, review.read(run), run.config.language)
     train, held_out = split(pool, run.config.synth.held_out_share, run.config.seed, run.config.synth.novelty_threshold)
     _refuse_after_training(run, train)
     sides = {"train": train, "eval": held_out}
@@ -65,6 +67,7 @@ def card(run: Run, pool: list[Example], counts: dict[str, dict[str, int]]) -> st
     total = sum(map(sum, (side.values() for side in counts.values())))
     return environment.get_template("data_card.md.j2").render(
         run=run,
+        language=pack.settings(run.config.language),
         teacher=run.config.teacher,
         is_demo=run.config.teacher.base_url == "demo",
         counts=counts,

@@ -1,7 +1,7 @@
 """synth: what makes a candidate unfit, each a pure function of the task that returns a named reason or nothing.
 
-In: a parsed task. Out: the first reason to drop it, or the empty string. The order is fixed, so counts can be compared
-between runs. Novelty is judged after these, in novelty.py. Lists of words and limits are in the pack (pack.toml, [filters]).
+In: a parsed task, its language. Out: the first reason to drop it, or the empty string. The order is fixed, so counts can be
+compared between runs. Novelty is judged after these, in novelty.py. Words and limits are in the pack (pack.toml, [filters]).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 from alif_kit import pack
 from alif_kit.records import CATEGORIES, SeedTask
 from alif_kit.synth.parse import TAGS, final_answer
-from alif_kit.text import comparison_tokens, identify_language, plain_numbers, urdu_purity
+from alif_kit.text import comparison_tokens, identify_language, plain_numbers
 
-Filter = Callable[[SeedTask], str]
+Filter = Callable[[SeedTask, str], str]
 
 # Words an output may have, by category: (least, most).
 OUTPUT_WORDS = {
@@ -32,7 +32,7 @@ OUTPUT_WORDS = {
     "sentiment": (1, 4),
 }
 INSTRUCTION_WORDS = (3, 150)
-URDU_SHARE = 0.8
+ALPHABET_SHARE = 0.8
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _CONTACT = re.compile(
     r"https?://|www\.|[\w.+-]+@[\w-]+\.\w|(?<!\d)(?:\+?92|0)3\d{2}[- ]?\d{7}(?!\d)|(?<!\d)\d{5}-\d{7}-\d(?!\d)", re.IGNORECASE
@@ -45,12 +45,12 @@ _LIST_NUMBER = re.compile(r"^\s*\d+\s*[.)]\s+")
 _ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
-def first_reason(task: SeedTask) -> str:
-    """The first filter's reason to drop the task, or the empty string."""
-    return next((reason for check in FILTERS if (reason := check(task))), "")
+def first_reason(task: SeedTask, language: str = "ur") -> str:
+    """The first filter's reason to drop the task, or the empty string; `language` is the pack's."""
+    return next((reason for check in FILTERS if (reason := check(task, language))), "")
 
 
-def length(task: SeedTask) -> str:
+def length(task: SeedTask, _: str) -> str:
     """`too_short`, `too_long`: words of instruction and output against the category's limits."""
     low, high = OUTPUT_WORDS[task.category]
     for text, least, most in ((task.instruction, *INSTRUCTION_WORDS), (task.output, low, high)):
@@ -62,31 +62,32 @@ def length(task: SeedTask) -> str:
     return ""
 
 
-def prompt_leak(task: SeedTask) -> str:
+def prompt_leak(task: SeedTask, _: str) -> str:
     """`prompt_leak`: the answer format or the request's own lines inside a task."""
     leaks = (*TAGS.values(), "===", '"instruction"', *(f"({category})" for category in CATEGORIES))
     return "prompt_leak" if any(mark in text for text in _texts(task) for mark in leaks) else ""
 
 
-def language(task: SeedTask) -> str:
-    """`wrong_language`: a part that should be Urdu is not, by script (short texts) or by identified language."""
-    return "wrong_language" if any(not _is_urdu(text) for text in _urdu_parts(task)) else ""
+def in_language(task: SeedTask, language: str) -> str:
+    """`wrong_language`: a part that should be in the pack's language is not, by script (short texts) or as identified."""
+    return "wrong_language" if any(not _is_in(text, language) for text in _own_parts(task, language)) else ""
 
 
-def _urdu_parts(task: SeedTask) -> list[str]:
+def _own_parts(task: SeedTask, language: str) -> list[str]:
     if task.category != "translation":
         return [text for text in _texts(task) if text]
     sides = ((task.instruction, "asked_in"), (task.input, "source"), (task.output, "target"))
-    return [text for text, key in sides if task.meta.get(key) == "ur"]
+    return [text for text, key in sides if task.meta.get(key) == pack.settings(language)["code"]]
 
 
-def _is_urdu(text: str) -> bool:
+def _is_in(text: str, language: str) -> bool:
     if not any(c.isalpha() for c in text):
         return True
-    return urdu_purity(text) >= URDU_SHARE and identify_language(text) in ("ur", "und")
+    known = identify_language(text) in (pack.settings(language)["code"], "und")
+    return known and pack.purity(text, language) >= ALPHABET_SHARE
 
 
-def translation_sides(task: SeedTask) -> str:
+def translation_sides(task: SeedTask, _: str) -> str:
     """`same_language`, `no_payload`: a translation needs a text and two languages."""
     if task.category != "translation":
         return ""
@@ -98,39 +99,40 @@ def translation_sides(task: SeedTask) -> str:
     return "wrong_language" if any(identify_language(text) not in ("en", "und") for text in english) else ""
 
 
-def copies_input(task: SeedTask) -> str:
+def copies_input(task: SeedTask, _: str) -> str:
     """`copies_input`: the output says the input or the instruction over again."""
     output = comparison_tokens(task.output)
     sources = (comparison_tokens(task.input), comparison_tokens(task.instruction))
     return "copies_input" if any(source and source == output for source in sources) else ""
 
 
-def label(task: SeedTask) -> str:
+def label(task: SeedTask, language: str) -> str:
     """`label_not_in_set`, `bad_labels`: the output must be one of at least two different labels."""
     if not task.labels:
         return ""
     if len(set(task.labels)) < 2 or len(set(task.labels)) != len(task.labels):
         return "bad_labels"
-    if task.category == "sentiment" and set(task.labels) != set(_words("sentiment_labels")):
+    if task.category == "sentiment" and set(task.labels) != set(_words("sentiment_labels", language)):
         return "bad_labels"
     return "" if task.output in task.labels else "label_not_in_set"
 
 
-def answer_line(task: SeedTask) -> str:
+def answer_line(task: SeedTask, language: str) -> str:
     """`no_final_answer`: reasoning opens with its marker and ends with the answer on a line of its own."""
     if task.category != "reasoning":
         return ""
-    opens = task.output.lstrip().startswith(pack.settings("ur")["reasoning_marker"])
-    return "" if opens and final_answer(task.output) else "no_final_answer"
+    opens = task.output.lstrip().startswith(pack.settings(language)["reasoning_marker"])
+    return "" if opens and final_answer(task.output, language) else "no_final_answer"
 
 
-def inconsistent_answer(task: SeedTask) -> str:
+def inconsistent_answer(task: SeedTask, language: str) -> str:
     """`inconsistent_answer`: the number of the final answer is nowhere in the steps or the question, or two answers differ."""
     if task.category != "reasoning":
         return ""
-    steps, _, answer = plain_numbers(task.output).rpartition("جواب:")
-    earlier = [line for line in steps.splitlines() if line.startswith("جواب:")]
-    if any(comparison_tokens(line)[1:] != comparison_tokens(answer) for line in earlier):
+    marker = pack.settings(language)["answer_marker"]
+    steps, _, answer = plain_numbers(task.output).rpartition(marker)
+    earlier = [line.removeprefix(marker) for line in steps.splitlines() if line.startswith(marker)]
+    if any(comparison_tokens(line) != comparison_tokens(answer) for line in earlier):
         return "inconsistent_answer"
     numbers = re.findall(_NUMBER, answer)
     if len(numbers) != 1 or not _equations(steps):
@@ -139,7 +141,7 @@ def inconsistent_answer(task: SeedTask) -> str:
     return "" if float(numbers[0]) in known else "inconsistent_answer"
 
 
-def arithmetic(task: SeedTask) -> str:
+def arithmetic(task: SeedTask, _: str = "ur") -> str:
     """`wrong_arithmetic`: an equation of plain numbers that does not come out (a quotient may be rounded to two places)."""
     for left, right in _equations(task.output):
         sides = _value(left), _value(right)
@@ -180,25 +182,26 @@ def _work_out(node: ast.AST) -> float:
     raise ValueError(ast.dump(node))
 
 
-def refusal(task: SeedTask) -> str:
+def refusal(task: SeedTask, language: str) -> str:
     """`refusal`: an apology or a remark on being a model where an answer was due (ethics may decline, and then helps)."""
     opening = " ".join(comparison_tokens(task.output)[:14])
-    marks = _words("machine_marks") if task.category == "ethics" else (*_words("machine_marks"), *_words("refusals"))
+    lists = ("machine_marks",) if task.category == "ethics" else ("machine_marks", "refusals")
+    marks = tuple(mark for name in lists for mark in _words(name, language))
     return "refusal" if any(mark in f" {opening} " for mark in _spaced(marks)) else ""
 
 
-def asks_for_media(task: SeedTask) -> str:
+def asks_for_media(task: SeedTask, language: str) -> str:
     """`asks_for_media`: the instruction wants pictures, sound, files or actions a text model cannot take."""
     said = f" {' '.join(comparison_tokens(task.instruction))} "
-    return "asks_for_media" if any(mark in said for mark in _spaced(_words("media_requests"))) else ""
+    return "asks_for_media" if any(mark in said for mark in _spaced(_words("media_requests", language))) else ""
 
 
-def contact_data(task: SeedTask) -> str:
+def contact_data(task: SeedTask, _: str) -> str:
     """`contact_data`: links, e-mail addresses, mobile and identity-card numbers."""
     return "contact_data" if any(_CONTACT.search(plain_numbers(text)) for text in _texts(task)) else ""
 
 
-def repetition(task: SeedTask) -> str:
+def repetition(task: SeedTask, _: str) -> str:
     """`repetition`: one 4-word run makes up more than a quarter of an output of 20 words or more."""
     words = comparison_tokens(task.output)
     if len(words) < 20:
@@ -212,8 +215,8 @@ def _texts(task: SeedTask) -> tuple[str, str, str]:
 
 
 @lru_cache
-def _words(name: str) -> tuple[str, ...]:
-    return tuple(pack.settings("ur")["filters"][name])
+def _words(name: str, language: str) -> tuple[str, ...]:
+    return tuple(pack.settings(language)["filters"][name])
 
 
 @lru_cache
@@ -228,7 +231,7 @@ FILTERS: tuple[Filter, ...] = (
     length,
     label,
     translation_sides,
-    language,
+    in_language,
     answer_line,
     arithmetic,
     inconsistent_answer,

@@ -50,7 +50,7 @@ class Fold:
     def add(self, row: dict[str, Any]) -> None:
         """Fold in one journal row."""
         category, before = row["category"], self.accepted[row["category"]]
-        for parsed in parse(row["response"], row["finish_reason"], category):
+        for parsed in parse(row["response"], row["finish_reason"], category, self.config.language):
             self._judge(parsed, row)
         self.asked[category] += row["count"]
         self.recent.setdefault(category, []).append((self.accepted[category] - before) / row["count"])
@@ -61,7 +61,7 @@ class Fold:
 
     def _judge(self, parsed: Parsed, row: dict[str, Any]) -> None:
         category = row["category"]
-        reason = parsed.problem or filters.first_reason(parsed.task)
+        reason = parsed.problem or filters.first_reason(parsed.task, self.config.language)
         scores: dict[str, float] = {}
         if not reason and self.evaluation_sets.overlap(parsed.task.instruction, parsed.task.input, parsed.task.output):
             reason = "contaminated"

@@ -36,7 +36,7 @@ def generate(run: Run, key: str = "", *, batch: bool = False, on_progress: Progr
     if config.teacher.base_url == "demo":
         from alif_kit.synth.demo_teacher import DemoTeacher
 
-        server: Any = DemoTeacher()
+        server: Any = DemoTeacher(pack=config.language)
     else:
         server = nullcontext()
     with server as demo, run.stage("generate") as facts:

@@ -6,6 +6,7 @@ In: the answer's text and its finish reason. Out: `Parsed` items in order, each 
     === 1 ===
     [ہدایت] / instruction    [مواد] / input, `خالی` when empty    [زمرے] / labels    [جواب] / output
 
+The tags are the format's own, the same in every language pack; what an answer line begins with is the pack's.
 JSON form: {"tasks": [{"instruction", "input", "output", "labels"}]}. A server that has structured output gets the schema.
 """
 
@@ -16,16 +17,16 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from alif_kit import pack
 from alif_kit.errors import UserError
 from alif_kit.records import SeedTask
-from alif_kit.text import normalize, urdu_purity
+from alif_kit.text import normalize
 
 TAGS = {"instruction": "[ہدایت]", "input": "[مواد]", "labels": "[زمرے]", "output": "[جواب]"}
 EMPTY = "خالی"
 LABELLED = ("classification", "sentiment")
 _HEADER = re.compile(r"^[ \t]*===[ \t]*[0-9۰-۹٠-٩]+[ \t]*===[ \t]*$", re.MULTILINE)
 _TAG = re.compile(r"^[ \t]*(\[(?:ہدایت|مواد|زمرے|جواب)\])[ \t]*$", re.MULTILINE)
-_ANSWER = re.compile(r"^جواب:[ \t]*(.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,13 @@ def schema(category: str) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "tasks", "strict": True, "schema": body}}
 
 
-def parse(answer: str, finish_reason: str, category: str) -> list[Parsed]:
-    """All items of an answer, in order. An answer without a single item gives one `malformed` item.
+def parse(answer: str, finish_reason: str, category: str, language: str = "ur") -> list[Parsed]:
+    """All items of an answer, in order; `language` is the pack's. An answer without a single item gives one `malformed` item.
 
     With finish reason `length` the last item was cut off: it is named `truncated` and dropped, whatever it looks like.
     """
     text = _strip_fence(answer)
-    items = _parse_json(text, category) if text.lstrip().startswith("{") else _parse_text(text, category)
+    items = _parse_json(text, category, language) if text.lstrip().startswith("{") else _parse_text(text, category, language)
     if not items:
         items = [Parsed(1, None, "malformed", answer[:500])]
     if finish_reason == "length":
@@ -84,9 +85,9 @@ def _strip_fence(answer: str) -> str:
     return text
 
 
-def _parse_text(text: str, category: str) -> list[Parsed]:
+def _parse_text(text: str, category: str, language: str) -> list[Parsed]:
     blocks = _HEADER.split(text)[1:]
-    return [_item(number, _fields(block), category, block.strip()) for number, block in enumerate(blocks, 1)]
+    return [_item(number, _fields(block), category, language, block.strip()) for number, block in enumerate(blocks, 1)]
 
 
 def _fields(block: str) -> dict[str, Any] | None:
@@ -107,10 +108,10 @@ def _fields(block: str) -> dict[str, Any] | None:
     return row
 
 
-def _parse_json(text: str, category: str) -> list[Parsed]:
+def _parse_json(text: str, category: str, language: str) -> list[Parsed]:
     rows, whole = _json_tasks(text)
     items = [
-        _item(n, row if isinstance(row, dict) else None, category, json.dumps(row, ensure_ascii=False))
+        _item(n, row if isinstance(row, dict) else None, category, language, json.dumps(row, ensure_ascii=False))
         for n, row in enumerate(rows, 1)
     ]
     if not whole:
@@ -140,12 +141,12 @@ def _complete_tasks(text: str) -> list[Any]:
     return rows
 
 
-def _item(number: int, row: dict[str, Any] | None, category: str, raw: str) -> Parsed:
-    task = _task(row, category) if row else None
+def _item(number: int, row: dict[str, Any] | None, category: str, language: str, raw: str) -> Parsed:
+    task = _task(row, category, language) if row else None
     return Parsed(number, task, "" if task else "malformed", raw[:2000])
 
 
-def _task(row: dict[str, Any], category: str) -> SeedTask | None:
+def _task(row: dict[str, Any], category: str, language: str) -> SeedTask | None:
     values = {name: row.get(name, "") for name in ("instruction", "input", "output")}
     labels = row.get("labels") or []
     if not all(isinstance(v, str) for v in values.values()) or not all(isinstance(v, str) for v in labels):
@@ -157,24 +158,24 @@ def _task(row: dict[str, Any], category: str) -> SeedTask | None:
         task = SeedTask(category, labels=tuple(normalize(v) for v in labels), **values)
     except UserError:
         return None
-    return SeedTask(category, labels=task.labels, meta=infer_meta(task), **values)
+    return SeedTask(category, labels=task.labels, meta=infer_meta(task, language), **values)
 
 
-def infer_meta(task: SeedTask) -> dict[str, Any]:
+def infer_meta(task: SeedTask, language: str = "ur") -> dict[str, Any]:
     """What can be read off the text: a translation's languages, a reasoning task's final answer."""
     if task.category == "translation":
-        return {"asked_in": _side(task.instruction), "source": _side(task.input), "target": _side(task.output)}
-    if task.category == "reasoning" and (found := final_answer(task.output)):
+        texts = {"asked_in": task.instruction, "source": task.input, "target": task.output}
+        return {name: _side(text, language) for name, text in texts.items()}
+    if task.category == "reasoning" and (found := final_answer(task.output, language)):
         return {"answer": found}
     return {}
 
 
-def _side(text: str) -> str:
-    return "ur" if urdu_purity(text) > 0.5 else "en"
+def _side(text: str, language: str) -> str:
+    return pack.settings(language)["code"] if pack.purity(text, language) > 0.5 else "en"
 
 
-def final_answer(output: str) -> str:
-    """The text after `جواب:` if the last line begins with it, else the empty string."""
-    lines = output.strip().splitlines()
-    match = _ANSWER.match(lines[-1]) if lines else None
-    return match.group(1).strip() if match else ""
+def final_answer(output: str, language: str = "ur") -> str:
+    """The text after the pack's answer marker, in Urdu `جواب:`, if the last line begins with it, else the empty string."""
+    last, marker = (output.strip().splitlines() or [""])[-1], pack.settings(language)["answer_marker"]
+    return last.removeprefix(marker).strip() if last.startswith(marker) else ""

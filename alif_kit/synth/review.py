@@ -14,6 +14,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from alif_kit import pack
 from alif_kit.errors import UserError
 from alif_kit.records import CATEGORIES, AppendOnly, Example, SeedTask, read_jsonl, to_dict
 from alif_kit.run_folder import Run
@@ -22,7 +23,7 @@ from alif_kit.synth.filters import first_reason
 from alif_kit.synth.novelty import PAYLOAD_TOKENS, NoveltyGate
 from alif_kit.synth.parse import LABELLED, infer_meta
 from alif_kit.synth.review_sheet import DECISIONS, cells, changes, new_text, stratified
-from alif_kit.text import comparison_tokens, plain_numbers, urdu_purity
+from alif_kit.text import comparison_tokens, plain_numbers
 
 Row = dict[str, Any]
 FLAGS = ("near_duplicate", "odd_length", "mixed_script", "answer_not_last", "label_unnamed")
@@ -30,18 +31,18 @@ NEAR, EXTREME, PURITY = 0.1, 0.02, 0.95
 _RESULT = re.compile(r"=\s*(-?\d+(?:\.\d+)?)")
 
 
-def flags(example: Example, threshold: float, limits: dict[str, tuple[int, int]]) -> tuple[str, ...]:
+def flags(example: Example, threshold: float, limits: dict[str, tuple[int, int]], language: str = "ur") -> tuple[str, ...]:
     """Why a person should look at an example that passed every filter; empty when nothing stands out.
 
     `near_duplicate`: its novelty score is within 0.1 of `threshold` (ROUGE-L F1, 0-1). `odd_length`: the words of its output lie
-    outside `limits` of its category (`output_limits`). `mixed_script`: under 95% Urdu letters in a part that should be Urdu.
+    outside `limits` of its category (`output_limits`). `mixed_script`: under 95% letters of the pack's `language` in a part of it.
     `answer_not_last`: two equations or more, and the answer is not the last one's value. `label_unnamed`: in no text of the task.
     """
     shortest, longest = limits[example.category]
     raised = (
         threshold - example.provenance.scores.get("nearest_rouge_l", 0.0) <= NEAR + 1e-9,
         not shortest <= len(example.output.split()) <= longest,
-        any(urdu_purity(text) < PURITY for text in _urdu_texts(example)),
+        any(pack.purity(text, language) < PURITY for text in _own_texts(example, language)),
         _answer_not_last(example),
         any(label not in example.instruction + example.input for label in example.labels),
     )
@@ -57,9 +58,10 @@ def output_limits(pool: Iterable[Example]) -> dict[str, tuple[int, int]]:
     return {c: (sorted(n)[int(len(n) * EXTREME)], sorted(n)[-1 - int(len(n) * EXTREME)]) for c, n in words.items()}
 
 
-def _urdu_texts(example: Example) -> list[str]:
+def _own_texts(example: Example, language: str) -> list[str]:
+    code = pack.settings(language)["code"]
     sides = zip((example.instruction, example.input, example.output), ("asked_in", "source", "target"), strict=True)
-    return [text for text, side in sides if any(map(str.isalpha, text)) and example.meta.get(side, "ur") == "ur"]
+    return [text for text, side in sides if any(map(str.isalpha, text)) and example.meta.get(side, code) == code]
 
 
 def _answer_not_last(example: Example) -> bool:
@@ -71,7 +73,7 @@ def _answer_not_last(example: Example) -> bool:
 def pool_flags(run: Run, pool: list[Example]) -> dict[str, tuple[str, ...]]:
     """`flags` of every example of a run's pool, by id."""
     limits = output_limits(pool)
-    return {e.id: flags(e, run.config.synth.novelty_threshold, limits) for e in pool}
+    return {e.id: flags(e, run.config.synth.novelty_threshold, limits, run.config.language) for e in pool}
 
 
 class Neighbours:
@@ -140,7 +142,7 @@ def take(run: Run, path: Path) -> dict[str, int]:
     others, new = Neighbours(read_pool(run), run.config.synth.novelty_threshold), {}
     for number, row in enumerate(review_sheet.read(path), 2):
         try:
-            if judged := _from_row(row, others):
+            if judged := _from_row(row, others, run.config.language):
                 if (key := (judged["id"], judged["reviewer"])) in new:
                     raise UserError(f"{key[1]} has judged this example in a row above already; keep one of the two")
                 new[key] = judged
@@ -153,7 +155,7 @@ def take(run: Run, path: Path) -> dict[str, int]:
     return {**counts, "unchanged": len(new) - len(fresh)}
 
 
-def _from_row(row: dict[str, str], others: Neighbours) -> Row | None:
+def _from_row(row: dict[str, str], others: Neighbours, language: str) -> Row | None:
     """The judgement in a row; None where the reviewer has not decided yet."""
     new = new_text(row)
     if not row["decision"].strip() and not new:
@@ -163,11 +165,17 @@ def _from_row(row: dict[str, str], others: Neighbours) -> Row | None:
     original = others.pool[row["id"]]
     if changed := list(changes(original, row)):
         raise UserError(f"{changed[0]} was changed in its own column; write the change into new_{changed[0]} and put it back")
-    return judgement(original, row["decision"], row["reviewer"], row["note"], new, others)
+    return judgement(original, row["decision"], row["reviewer"], row["note"], new, others, language)
 
 
 def judgement(
-    original: Example, decision: str, reviewer: str, note: str = "", new: Row | None = None, others: Neighbours | None = None
+    original: Example,
+    decision: str,
+    reviewer: str,
+    note: str = "",
+    new: Row | None = None,
+    others: Neighbours | None = None,
+    language: str = "ur",
 ) -> Row:
     """One row of review.jsonl. `new` maps PARTS to text as the reviewer left it, labels with commas between them.
 
@@ -183,19 +191,19 @@ def judgement(
         raise UserError("decision is edit, but no text is new; write the new text, or decide accept")
     if decision != "edit" and edit:
         raise UserError(f"decision is {decision}, but {', '.join(edit)} has new text; decide edit, or take the new text out")
-    revised = revise(original, edit) if edit else original
-    if edit and (reason := first_reason(revised) or (others.too_near(original, revised) if others else "")):
+    revised = revise(original, edit, language) if edit else original
+    if edit and (reason := first_reason(revised, language) or (others.too_near(original, revised) if others else "")):
         raise UserError(f"the edited example does not pass the filter {reason}; correct the new text, or decide reject")
     judged = {"id": original.id, "decision": decision, "reviewer": reviewer.strip(), "note": note.strip()}
     return {**judged, "original": to_dict(original), "edit": edit or None}
 
 
-def revise(original: Example, edit: Row) -> Example:
+def revise(original: Example, edit: Row, language: str = "ur") -> Example:
     """The original with an edit's parts, its meta read off the new text as `parse` reads it. Raises UserError for no task."""
     revised = replace(original, **edit)
     if (revised.category in LABELLED) != bool(revised.labels):
         raise UserError(f"{revised.category} has labels {list(revised.labels)}; only {' and '.join(LABELLED)} have labels")
-    return replace(revised, meta=infer_meta(revised))
+    return replace(revised, meta=infer_meta(revised, language))
 
 
 def read(run: Run) -> list[Row]:
@@ -211,16 +219,16 @@ def write(run: Run, judgements: Iterable[Row]) -> None:
             journal.append(row)
 
 
-def apply(pool: Iterable[Example], judgements: Iterable[Row]) -> list[Example]:
+def apply(pool: Iterable[Example], judgements: Iterable[Row], language: str = "ur") -> list[Example]:
     """The pool as reviewed: rejected ones gone, edits made, `provenance.review` set. The last word on an example counts."""
     last = {row["id"]: row for row in judgements}
     kept = (e for e in pool if last.get(e.id, {}).get("decision") != "reject")
-    return [_reviewed(e, last[e.id]["edit"]) if e.id in last else e for e in kept]
+    return [_reviewed(e, last[e.id]["edit"], language) if e.id in last else e for e in kept]
 
 
-def _reviewed(example: Example, edit: Row | None) -> Example:
+def _reviewed(example: Example, edit: Row | None, language: str) -> Example:
     state = replace(example.provenance, review="edited" if edit else "accepted")
-    return replace(revise(example, edit) if edit else example, provenance=state)
+    return replace(revise(example, edit, language) if edit else example, provenance=state)
 
 
 def agreement(judgements: Iterable[Row]) -> dict[str, Row]:

@@ -72,7 +72,9 @@ class Desk:
         """Judge an example and write it down. Raises UserError as `review.judgement` does, OSError when the disk refuses."""
         if key not in self.examples:
             raise UserError("no example is on the desk; choose another category or untick a filter")
-        review.write(self.run, [review.judgement(self.examples[key], decision, reviewer, note, new, self.neighbours)])
+        language = self.run.config.language
+        row = review.judgement(self.examples[key], decision, reviewer, note, new, self.neighbours, language)
+        review.write(self.run, [row])
 
     def texts(self, key: str) -> dict[str, str]:
         """The parts of an example as the edit boxes show them."""
@@ -91,7 +93,7 @@ def card(desk: Desk, place: Place, reviewer: str) -> str:
     if said:
         chips += _chip("said", f"آپ کا فیصلہ: {DECISION_NAMES[said['decision']]}", said["decision"])
     if said and said["edit"]:
-        new = cells(review.revise(example, said["edit"]))
+        new = cells(review.revise(example, said["edit"], desk.run.config.language))
         mine = _parts({name: new[name] for name in said["edit"]})
         parts += f'<div class="edited"><h2>آپ کی ترمیم <small>your edit</small></h2>{mine}</div>'
     aside = _nearest(desk, example) + _origin(example)
