@@ -121,4 +121,4 @@ def chat_page(run: Run) -> Any:
 
     speaker, base = speakers.choose(run, None, None, partial(_resolve, run))
     flags, wishes = run.file("release", "flagged.jsonl"), Wishes(run.config.mixture.system)
-    return page.build(page.Chat(speaker, standing(speaker.name, run, own=True), flags, base, wishes, run.config.language))
+    return page.build(page.Chat(speaker, standing(speaker.name, run), flags, base, wishes, run.config.language))

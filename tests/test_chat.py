@@ -470,3 +470,10 @@ def test_the_command_talks_to_an_endpoint(endpoint, monkeypatch, capsys, tmp_pat
     assert ended.value.code == 0 and "وعلیکم السلام\n(2 tokens" in capsys.readouterr().out
     assert endpoint.requests[0]["body"]["messages"][0] == {"role": "system", "content": "مختصر"}
     assert list(tmp_path.iterdir()) == []  # a conversation leaves nothing behind
+
+
+def test_the_page_of_a_finished_run_is_built_as_the_notebook_builds_it(finished):
+    """Nothing is loaded before the first question."""
+    page = pipeline.chat_page(finished)
+    assert type(page).__name__ == "Blocks"
+    page.close()
