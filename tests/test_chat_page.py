@@ -100,6 +100,17 @@ def send(tab, text):
     tab.keyboard.press("Enter")
 
 
+def write(tab, field, text):
+    """Type as a person does, key by key, and again where the panel was still opening and lost some."""
+    for _ in range(20):
+        field.fill("")
+        field.press_sequentially(text, delay=10)
+        tab.wait_for_timeout(250)
+        if field.input_value() == text:
+            return
+    raise AssertionError(f"the field never kept {text!r}")
+
+
 def whole(tab, who="model"):
     """Wait until the last answer is whole and the page has noticed."""
     tab.wait_for_selector(f"#now .answer.{who} .tools")
@@ -199,7 +210,7 @@ def test_the_page_in_english_with_the_base_beside_and_hostile_text(chat, served,
     assert tab.evaluate("document.documentElement.lang") == "en" and tab.get_by_role("radio", name="English").is_checked()
     assert tab.get_by_role("log", name="Conversation").count() == 2
     tab.get_by_role("button", name="Settings").click()
-    tab.get_by_role("textbox", name="System line for the model").fill("Answer briefly.")
+    write(tab, tab.get_by_role("textbox", name="System line for the model"), "Answer briefly.")
     tab.get_by_role("spinbutton", name="Temperature").fill("0.2")
     tab.get_by_role("checkbox", name="Show the base model's answer beside it").check()
     example = tab.locator(".example").nth(8)

@@ -96,7 +96,8 @@ def kill_and_resume(finished, tmp_path, moments):
         time.sleep(6 + share * whole)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    subprocess.run(command, check=True, capture_output=True)
+    last = subprocess.run(command, capture_output=True, text=True)
+    assert last.returncode == 0, last.stderr[-3000:]
     return run
 
 

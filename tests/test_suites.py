@@ -77,6 +77,15 @@ def test_a_killed_set_goes_on_after_its_last_row(tmp_path, tiny, monkeypatch):
     assert len(rows(run, "base", "yes_no")) == 3 and not list(run.path.rglob("*.partial*"))
 
 
+def test_a_set_killed_twice_before_its_first_row_has_no_row_too_many(tmp_path):
+    partial = tmp_path / "knowledge.partial.jsonl"
+    for _ in range(2):
+        write_jsonl(partial, [{"id": "", "fingerprint": "mark"}])
+        assert suites._kept(partial, "mark") == {} and not partial.exists()
+    write_jsonl(partial, [{"id": "", "fingerprint": "mark"}, {"id": "a", "scores": {}}])
+    assert suites._kept(partial, "mark") == {"a": {"id": "a", "scores": {}}}
+
+
 def test_other_weights_of_the_same_name_are_measured_anew(tmp_path, tiny):
     copy = tmp_path / "model"
     shutil.copytree(tiny, copy)

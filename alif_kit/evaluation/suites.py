@@ -92,7 +92,7 @@ def _kept(partial: Path, mark: str) -> dict[str, dict[str, Any]]:
     with AppendOnly(partial):
         pass  # cuts a torn last line
     rows = list(read_jsonl(partial))
-    if rows and rows[0].get("fingerprint") == mark:
+    if len(rows) > 1 and rows[0].get("fingerprint") == mark:
         return {row["id"]: row for row in rows[1:]}
     partial.unlink()
     return {}

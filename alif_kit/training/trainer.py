@@ -285,6 +285,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 def _remove_checkpoints(folder: Path) -> None:
     for path in folder.glob("checkpoint-*"):
+        (path / mirror.MARKER).unlink(missing_ok=True)  # first, so that a kill in the middle leaves none that looks whole
         shutil.rmtree(path)
 
 
