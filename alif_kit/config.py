@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -339,6 +339,20 @@ def _smoke() -> Config:
     )
 
 
+def _quick() -> Config:
+    """A free T4 in about a quarter of an hour [planned]: a small base, the embedded teacher, little of everything."""
+    shared = {"epochs": 2, "learning_rate": 1e-4, "warmup_steps": 5, "batch_size": 4, "gradient_accumulation": 2, "save_steps": 20}
+    return replace(
+        _smoke(),
+        preset="quick",
+        base=Base(model="unsloth/gemma-3-1b-it", max_seq_length=512),
+        lora=Lora(),
+        pretrain=Optimisation(weight_decay=0.01, **shared),
+        finetune=Optimisation(weight_decay=0.0, **shared),
+        evaluation=Evaluation(max_new_tokens=96, max_examples=16, batch_size=16),
+    )
+
+
 def _paper() -> Config:
     """Alif's published recipe on one 80 GB card [Alif]: a reference, not for a free session."""
     shared = {"batch_size": 8, "gradient_accumulation": 8, "warmup_steps": 50, "embedding_learning_rate": 1e-5}
@@ -356,7 +370,7 @@ def _paper() -> Config:
     )
 
 
-PRESETS = {"smoke": _smoke, "t4": Config, "paper": _paper}
+PRESETS = {"smoke": _smoke, "quick": _quick, "t4": Config, "paper": _paper}
 
 
 def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Config:

@@ -12,7 +12,7 @@ from alif_kit.run_folder import Run
 from alif_kit.synth_cli import pair
 
 RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; made on first use, gone on with afterwards.")]
-PresetOption = Annotated[str, typer.Option("--preset", help="`auto`, `smoke`, `t4`, `paper`, or a config.json.")]
+PresetOption = Annotated[str, typer.Option("--preset", help="`auto`, `smoke`, `quick`, `t4`, `paper`, or a config.json.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

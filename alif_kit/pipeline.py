@@ -113,6 +113,17 @@ CARD_SAMPLES = 3
 """Rows of the training data that a card shows."""
 
 
+def ask(run: Run, question: str, max_tokens: int = 256) -> list[tuple[str, str]]:
+    """Name and answer of the run's model and of its base, each by its likeliest tokens."""
+    from alif_kit.release import speakers
+    from alif_kit.release.speech import Usage
+
+    system = [{"role": "system", "content": run.config.mixture.system}] if run.config.mixture.system else []
+    messages = [*system, {"role": "user", "content": question}]
+    who = speakers.choose(run, None, None, partial(_resolve, run))
+    return [(s.name, "".join(s.stream(messages, 0.0, max_tokens, Usage())).strip()) for s in who if s]
+
+
 def chat_page(run: Run) -> Any:
     """The chat page of the run's model beside its base, ready to launch; flagged answers go to release/flagged.jsonl."""
     from alif_kit.release import chat_page as page

@@ -19,7 +19,7 @@ from alif_kit.training.bases import Shape
 
 HOURS = 12.0  # the longest free session
 _HELP = {
-    "preset": "`t4`, `paper`, `smoke`, or a config.json.",
+    "preset": "`t4`, `quick`, `paper`, `smoke`, or a config.json.",
     "base": "Hub id or local folder; default the preset's.",
     "gpu": "t4, p100, v100, l4, a10g, rtx3090, rtx4090, l40s, a100, a100-80 or h100; default what is here, else t4.",
     "hours": "Hours of training; default session.hours, else 12, the longest free session.",

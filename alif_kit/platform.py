@@ -17,6 +17,8 @@ from alif_kit.errors import UserError
 
 KAGGLE_WORKING = Path("/kaggle/working")
 DRIVE = Path("/content/drive/MyDrive")
+OLDEST = (7, 0)
+"""Compute capability below which today's torch has no kernels: a P100 is 6.0, a T4 7.5."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ def detect() -> Facts:
     return Facts(platform, gpu, f"{reason}; {what}", tuple(_advice(platform, gpus)))
 
 
+def name() -> str:
+    """`kaggle`, `colab` or `local`, without asking for a card or the network."""
+    return _platform()[0]
+
+
 def _platform() -> tuple[str, str]:
     if os.environ.get("KAGGLE_KERNEL_RUN_TYPE") and KAGGLE_WORKING.is_dir():
         return "kaggle", f"KAGGLE_KERNEL_RUN_TYPE is set and {KAGGLE_WORKING} exists"
@@ -92,9 +99,8 @@ def _gpu(line: str) -> Gpu:
 
 def _advice(platform: str, gpus: list[Gpu]) -> list[str]:
     advice = []
-    if gpus and gpus[0].capability < (7, 0):
-        where = "Settings, Accelerator, choose GPU T4 x2" if platform == "kaggle" else "choose a T4 or newer"
-        advice.append(f"{gpus[0].name} is too old for today's torch, which fails at the first CUDA operation: {where}.")
+    if gpus and gpus[0].capability < OLDEST:
+        advice.append(f"{_too_old(platform, gpus[0])}.")
     if not gpus and platform == "colab":
         advice.append("This Colab session has no GPU: Runtime, Change runtime type, T4 GPU, Save.")
     if not gpus and platform == "kaggle":
@@ -106,6 +112,25 @@ def _advice(platform: str, gpus: list[Gpu]) -> list[str]:
     if platform == "kaggle" and not has_internet():
         advice.append("Internet is off: Settings, Internet, switch it on (a phone-verified account is needed).")
     return advice
+
+
+def refuse(facts: Facts) -> None:
+    """Raises UserError, with where to click, for a card that today's torch cannot use; no card at all is no reason."""
+    if facts.gpu and facts.gpu.capability < OLDEST:
+        raise UserError(_too_old(facts.platform, facts.gpu))
+
+
+def _too_old(platform: str, gpu: Gpu) -> str:
+    major, minor = gpu.capability
+    where = {
+        "kaggle": "Settings, Accelerator, choose GPU T4 x2",
+        "colab": "Runtime, Change runtime type, choose a T4 or newer",
+        "local": "choose a T4 or newer, or hide it with CUDA_VISIBLE_DEVICES=-1 and work on the CPU",
+    }[platform]
+    return (
+        f"{gpu.name} (compute capability {major}.{minor}) is too old for today's torch, which needs 7.0 "
+        f"and fails at the first CUDA operation: {where}"
+    )
 
 
 def has_internet(host: str = "huggingface.co", seconds: float = 3.0) -> bool:
@@ -123,7 +148,7 @@ def pick_preset(facts: Facts) -> tuple[str, str]:
     """The preset for `--preset auto` and the reason: `smoke` without a usable GPU, else `t4`; `paper` is only ever asked for."""
     if facts.gpu is None:
         return "smoke", "no GPU: the small demonstration on the CPU"
-    if facts.gpu.capability < (7, 0):
+    if facts.gpu.capability < OLDEST:
         return "smoke", f"{facts.gpu.name} cannot run today's torch: the small demonstration on the CPU"
     return "t4", f"{facts.gpu.name} with {facts.gpu.vram_gib:.1f} GiB"
 
@@ -133,14 +158,22 @@ def durable_folder() -> Path:
     platform, _ = _platform()
     if platform == "kaggle":
         return KAGGLE_WORKING / "runs"
-    if platform == "colab" and DRIVE.is_dir():
+    if platform == "colab" and drive_mounted():
         return DRIVE / "alif_kit" / "runs"
     return Path("runs")
 
 
+def drive_mounted() -> bool:
+    """Whether Drive answers; a mount whose process has died raises instead of saying no."""
+    try:
+        return DRIVE.is_dir()
+    except OSError:
+        return False
+
+
 def scratch_folder() -> Path | None:
     """A bigger disk for files that are deleted again: Kaggle's /tmp, whose working folder holds 20 GB only; None elsewhere."""
-    return Path("/tmp") if _platform()[0] == "kaggle" else None
+    return Path("/tmp") if name() == "kaggle" else None
 
 
 _CLICK_PATH = {
@@ -148,6 +181,27 @@ _CLICK_PATH = {
     "kaggle": "open Add-ons, Secrets, add {name} and tick its box; after a fork of the notebook, tick it again",
     "local": "set it for this shell: export {name}=…",
 }
+_NO_ANSWER = (
+    "Colab did not answer when asked for the secret {name} ({cause}): it answers only while this notebook is open in a browser; "
+    "open it there and run the cell again, and if {name} is not there yet, {click}"
+)
+_NOT_ATTACHED = "the secret {name} is not attached to this notebook ({cause}); {click}"
+_CAUSES = {
+    "colab SecretNotFoundError": "Colab holds no secret {name}; {click}",
+    "colab NotebookAccessError": "Colab holds the secret {name}, but this notebook may not read it; "
+    "click the key icon in the left bar and switch on Notebook access beside {name}",
+    "colab TimeoutException": _NO_ANSWER,
+    "colab TimeoutError": _NO_ANSWER,
+    # A process that is not the kernel has no channel to the browser, and Colab's code trips over that.
+    "colab AttributeError": "Colab shows its secrets to the cells of a notebook, not to a command behind `!`; in a cell before it, "
+    "write: import os; from google.colab import userdata; os.environ['{name}'] = userdata.get('{name}')",
+    "kaggle BackendError": _NOT_ATTACHED,
+    "kaggle NotFoundError": _NOT_ATTACHED,
+    # Kaggle's client says so for a refusal, too.
+    "kaggle ConnectionError": "Kaggle did not give out the secret {name} ({cause}): switch on Settings, Internet; then {click}",
+    "kaggle CredentialError": "Kaggle gave this session no right to read secrets ({cause}): Run, Restart session; then {click}",
+}
+"""What stands in the way of a secret, by platform and class of the store's error, and what to do."""
 
 
 def secret(name: str) -> str:
@@ -155,35 +209,38 @@ def secret(name: str) -> str:
 
     Raises UserError with the click path when it is nowhere. The value is never logged.
     """
-    value = find_secret(name)
-    if not value:
-        platform, _ = _platform()
-        raise UserError(f"the secret {name} was not found; {_CLICK_PATH[platform].format(name=name)}")
-    return value
+    value, cause = _look_up(name)
+    if value:
+        return value
+    platform, _ = _platform()
+    unknown = "the secret {name} could not be read ({cause}); {click}" if cause else "the secret {name} was not found; {click}"
+    sentence = _CAUSES.get(f"{platform} {cause}", unknown)
+    raise UserError(sentence.format(name=name, cause=cause, click=_CLICK_PATH[platform].format(name=name)))
 
 
 def find_secret(name: str) -> str:
     """Like `secret`, but the empty string when it is nowhere."""
+    return _look_up(name)[0]
+
+
+def _look_up(name: str) -> tuple[str, str]:
+    """The value, and the class of the store's error when it gave none; an error's text may quote an answer and goes nowhere."""
     if os.environ.get(name):
-        return os.environ[name]
-    platform, _ = _platform()
-    store = {"colab": _colab_secret, "kaggle": _kaggle_secret}.get(platform)
-    return (store(name) if store else "") or ""
+        return os.environ[name], ""
+    store = {"colab": _colab_secret, "kaggle": _kaggle_secret}.get(_platform()[0])
+    try:
+        return (store(name) or "").strip() if store else "", ""
+    except Exception as error:  # the stores' classes cannot be imported elsewhere
+        return "", type(error).__name__
 
 
 def _colab_secret(name: str) -> str:
     from google.colab import userdata
 
-    try:
-        return userdata.get(name)
-    except Exception:  # the store's own errors: not found, access not granted, timed out outside the browser
-        return ""
+    return userdata.get(name)
 
 
 def _kaggle_secret(name: str) -> str:
     from kaggle_secrets import UserSecretsClient
 
-    try:
-        return UserSecretsClient().get_secret(name)
-    except Exception:  # the store's own errors: not attached, no internet
-        return ""
+    return UserSecretsClient().get_secret(name)

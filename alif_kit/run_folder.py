@@ -19,6 +19,16 @@ from alif_kit.config import Config
 from alif_kit.errors import UserError
 from alif_kit.records import AppendOnly, read_jsonl, write_json
 
+BELONGS = {
+    "teacher": "synth",
+    "synth": "synth",
+    "corpus": "pretrain",
+    "pretrain": "pretrain",
+    "mixture": "finetune",
+    "finetune": "finetune",
+}
+"""Tables of the configuration that one stage alone depends on, and the folder that the stage makes when it begins."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -29,11 +39,18 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path, config: Config) -> Run:
-        """Start a run, or go on with it. Raises UserError, naming the field, if the configuration has changed."""
+        """Start a run, or go on with it. The settings of a stage may change until it begins.
+
+        Raises UserError, naming the field, for any other change of the configuration.
+        """
         path = Path(path)
         saved = path / "config.json"
         if saved.is_file():
-            changed = configuration.first_difference(configuration.load(saved), config)
+            old = configuration.load(saved)
+            open_still = {
+                n for n in configuration.flatten(old) if (of := BELONGS.get(n.split(".")[0])) and not (path / of).exists()
+            }
+            changed = configuration.first_difference(old, config, besides=open_still)
             if changed:
                 name, old, new = changed
                 raise UserError(

@@ -22,9 +22,19 @@ FLOORS = (
         "statistics",
         "figures",
     },
-    {"platform", "limits", "client", "batch", "chat_format", "model", "mirror"},
+    {"platform", "limits", "client", "batch", "chat_format", "model", "mirror", "session", "continuation"},
     {"synth", "training", "evaluation", "release"},
-    {"report", "evaluation_report", "doctor", "pipeline", "quant_engines", "quant_measure", "quant_study", "release_report"},
+    {
+        "report",
+        "evaluation_report",
+        "doctor",
+        "notebook",
+        "pipeline",
+        "quant_engines",
+        "quant_measure",
+        "quant_study",
+        "release_report",
+    },
     {"cli", "review_cli", "plan_cli", "synth_cli", "evaluate_cli", "release_cli", "publish_cli", "chat_cli", "pack_cli", "options"},
 )
 ROOMS = {"synth", "training", "evaluation", "release"}

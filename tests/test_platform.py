@@ -1,8 +1,8 @@
-"""platform: Kaggle before Colab, advice with a click path, secrets by name only."""
+"""platform: Kaggle before Colab, advice with a click path, cards refused, secrets by name only."""
 
 import sys
-import types
 
+import free_machines
 import pytest
 
 from alif_kit import platform
@@ -11,48 +11,32 @@ from alif_kit.platform import Facts, Gpu
 
 T4 = Gpu("Tesla T4", 14.563, (7, 5))
 P100 = Gpu("Tesla P100-PCIE-16GB", 15.9, (6, 0))
+IN_COLAB = "click the key icon in the left bar, Add new secret, name it MY_KEY, and switch on Notebook access"
+IN_KAGGLE = "open Add-ons, Secrets, add MY_KEY and tick its box; after a fork of the notebook, tick it again"
 
 
 @pytest.fixture
-def colab(monkeypatch):
-    """A fake of google.colab's userdata store."""
-    store = types.SimpleNamespace(values={}, error=None)
-
-    def get(name):
-        if store.error:
-            raise store.error
-        return store.values[name]
-
-    colab = types.ModuleType("google.colab")
-    colab.userdata = types.SimpleNamespace(get=get)
-    monkeypatch.setitem(sys.modules, "google.colab", colab)
-    colab.__spec__ = types.SimpleNamespace(name="google.colab")
-    return store
+def colab(monkeypatch, tmp_path):
+    return free_machines.colab(monkeypatch, tmp_path / "drive" / "MyDrive")
 
 
 @pytest.fixture
 def kaggle(monkeypatch, tmp_path):
-    """A fake of Kaggle's environment and secret store."""
-    values = {}
-
-    class UserSecretsClient:
-        def get_secret(self, name):
-            return values[name]
-
-    module = types.ModuleType("kaggle_secrets")
-    module.UserSecretsClient = UserSecretsClient
-    monkeypatch.setitem(sys.modules, "kaggle_secrets", module)
-    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
-    monkeypatch.setattr(platform, "KAGGLE_WORKING", tmp_path)
-    monkeypatch.setattr(platform, "has_internet", lambda: True)
-    return values
+    return free_machines.kaggle(monkeypatch, tmp_path)
 
 
 @pytest.fixture
 def gpus(monkeypatch):
     found = []
     monkeypatch.setattr(platform, "query_gpus", lambda: found)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return found
+
+
+def no_secret(name="MY_KEY"):
+    with pytest.raises(UserError) as refused:
+        platform.secret(name)
+    return str(refused.value)
 
 
 def test_a_plain_machine_is_local(gpus):
@@ -63,26 +47,73 @@ def test_a_plain_machine_is_local(gpus):
 def test_colab_is_known_by_its_module(colab, gpus):
     facts = platform.detect()
     assert facts.platform == "colab"
-    assert "Change runtime type" in facts.advice[0]
+    assert facts.advice == ("This Colab session has no GPU: Runtime, Change runtime type, T4 GPU, Save.",)
 
 
-def test_kaggle_is_tested_before_colab(colab, kaggle, gpus, monkeypatch):
-    monkeypatch.setenv("COLAB_RELEASE_TAG", "x")
+def test_kaggle_is_tested_before_colab(colab, kaggle, gpus):
     gpus.append(T4)
-    assert platform.detect().platform == "kaggle"
+    facts = platform.detect()
+    assert (facts.platform, facts.gpu, facts.advice) == ("kaggle", T4, ())
+    assert facts.reason.startswith("KAGGLE_KERNEL_RUN_TYPE is set")
     assert platform.durable_folder() == platform.KAGGLE_WORKING / "runs"
+
+
+def test_colab_variables_alone_do_not_make_a_colab(gpus, monkeypatch):
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "release-colab")
+    monkeypatch.setenv("COLAB_GPU", "1")
+    assert platform.detect().platform == "local"
+
+
+def test_a_kaggle_variable_without_its_folder_is_not_kaggle(kaggle, gpus, monkeypatch, tmp_path):
+    monkeypatch.setattr(platform, "KAGGLE_WORKING", tmp_path / "none")
+    assert platform.detect().platform == "local"
 
 
 def test_a_p100_is_told_what_to_switch(kaggle, gpus):
     gpus.append(P100)
-    assert "GPU T4 x2" in platform.detect().advice[0]
+    facts = platform.detect()
+    sentence = (
+        "Tesla P100-PCIE-16GB (compute capability 6.0) is too old for today's torch, which needs 7.0 "
+        "and fails at the first CUDA operation: Settings, Accelerator, choose GPU T4 x2"
+    )
+    assert facts.advice == (sentence + ".",)
+    with pytest.raises(UserError) as refused:
+        platform.refuse(facts)
+    assert str(refused.value) == sentence
     assert platform.pick_preset(Facts("kaggle", P100, ""))[0] == "smoke"
+
+
+@pytest.mark.parametrize(
+    ("place", "where"),
+    [
+        ("colab", "Runtime, Change runtime type, choose a T4 or newer"),
+        ("local", "choose a T4 or newer, or hide it with CUDA_VISIBLE_DEVICES=-1 and work on the CPU"),
+    ],
+)
+def test_an_old_card_elsewhere_is_refused_with_a_way_out(place, where):
+    with pytest.raises(UserError, match="too old for today's torch") as refused:
+        platform.refuse(Facts(place, Gpu("GTX 1080", 8, (6, 1)), ""))
+    assert str(refused.value).endswith(f"at the first CUDA operation: {where}")
+
+
+@pytest.mark.parametrize("gpu", [None, T4, Gpu("Tesla V100", 16, (7, 0)), Gpu("A100", 80, (8, 0))])
+def test_a_card_that_works_and_none_at_all_are_not_refused(gpu):
+    for place in ("kaggle", "colab", "local"):
+        platform.refuse(Facts(place, gpu, ""))
+
+
+def test_two_t4_are_told_of_both_ways(kaggle, gpus):
+    gpus.extend([T4, T4])
+    facts = platform.detect()
+    platform.refuse(facts)
+    assert facts.gpu == T4
+    assert [line for line in facts.advice if "`--gpus 2` trains on both" in line and "CUDA_VISIBLE_DEVICES=0" in line]
 
 
 def test_no_internet_on_kaggle_is_told_what_to_switch(kaggle, gpus, monkeypatch):
     gpus.append(T4)
     monkeypatch.setattr(platform, "has_internet", lambda: False)
-    assert any("Settings, Internet" in sentence for sentence in platform.detect().advice)
+    assert platform.detect().advice == ("Internet is off: Settings, Internet, switch it on (a phone-verified account is needed).",)
 
 
 def test_what_the_driver_says_is_read():
@@ -97,29 +128,96 @@ def test_presets_by_gpu():
 
 
 def test_the_environment_comes_first(colab, monkeypatch):
-    colab.values["MY_KEY"] = "from the store"
+    colab.values["MY_KEY"] = "from the store\n"
     assert platform.secret("MY_KEY") == "from the store"
+    colab.error = AssertionError("the store is not asked")
     monkeypatch.setenv("MY_KEY", "from the environment")
     assert platform.secret("MY_KEY") == "from the environment"
 
 
-def test_a_missing_secret_gives_the_click_path(colab, monkeypatch):
-    with pytest.raises(UserError, match="key icon in the left bar, Add new secret, name it MY_KEY"):
-        platform.secret("MY_KEY")
-    colab.error = TimeoutError("userdata timed out")
-    with pytest.raises(UserError, match="MY_KEY"):
-        platform.secret("MY_KEY")
+def test_a_secret_missing_on_one_s_own_machine():
+    assert no_secret() == "the secret MY_KEY was not found; set it for this shell: export MY_KEY=…"
+    assert platform.find_secret("MY_KEY") == ""
 
 
-def test_a_secret_not_attached_on_kaggle_gives_the_click_path(kaggle):
-    kaggle["HERE"] = "value"
+def test_a_secret_missing_in_colab(colab):
+    assert no_secret() == f"Colab holds no secret MY_KEY; {IN_COLAB}"
+    assert platform.find_secret("MY_KEY") == ""
+
+
+def test_an_empty_secret_is_none(colab):
+    colab.values["MY_KEY"] = "  "
+    assert no_secret() == f"the secret MY_KEY was not found; {IN_COLAB}"
+
+
+def test_a_secret_that_the_notebook_may_not_read(colab):
+    colab.error = free_machines.NotebookAccessError("Notebook does not have access to secret MY_KEY")
+    assert no_secret() == (
+        "Colab holds the secret MY_KEY, but this notebook may not read it; "
+        "click the key icon in the left bar and switch on Notebook access beside MY_KEY"
+    )
+
+
+@pytest.mark.parametrize("kind", [free_machines.TimeoutException, TimeoutError])
+def test_a_secret_asked_for_outside_the_browser(colab, kind):
+    colab.error = kind("Requesting secret MY_KEY timed out.")
+    sentence = no_secret()
+    assert sentence.startswith(f"Colab did not answer when asked for the secret MY_KEY ({kind.__name__}): it answers only while")
+    assert "open it there and run the cell again" in sentence and sentence.endswith(IN_COLAB)
+    assert platform.find_secret("MY_KEY") == ""
+
+
+def test_a_secret_asked_for_by_a_command_of_a_cell(colab):
+    colab.error = AttributeError("'NoneType' object has no attribute 'shell'")
+    sentence = no_secret()
+    assert sentence.startswith("Colab shows its secrets to the cells of a notebook, not to a command behind `!`")
+    assert sentence.endswith("os.environ['MY_KEY'] = userdata.get('MY_KEY')")
+
+
+def test_a_secret_not_attached_on_kaggle(kaggle):
+    kaggle.values["HERE"] = "value"
     assert platform.secret("HERE") == "value"
-    with pytest.raises(UserError, match="Add-ons, Secrets"):
+    assert no_secret() == f"the secret MY_KEY is not attached to this notebook (BackendError); {IN_KAGGLE}"
+
+
+def test_kaggle_s_secrets_without_internet_and_without_rights(kaggle):
+    kaggle.error = ConnectionError("Connection error trying to communicate with service.")
+    assert no_secret() == (
+        f"Kaggle did not give out the secret MY_KEY (ConnectionError): switch on Settings, Internet; then {IN_KAGGLE}"
+    )
+    kaggle.error = free_machines.CredentialError("A JWT Token is required")
+    assert no_secret() == (
+        f"Kaggle gave this session no right to read secrets (CredentialError): Run, Restart session; then {IN_KAGGLE}"
+    )
+
+
+def test_a_store_that_fails_in_a_new_way_is_named_and_not_quoted(kaggle):
+    kaggle.error = RuntimeError("answer was sk-never-show-this")
+    assert no_secret() == f"the secret MY_KEY could not be read (RuntimeError); {IN_KAGGLE}"
+
+
+def test_a_store_whose_module_is_missing(kaggle, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kaggle_secrets", None)
+    assert no_secret() == f"the secret MY_KEY could not be read (ModuleNotFoundError); {IN_KAGGLE}"
+
+
+def test_no_traceback_carries_what_the_store_said(kaggle):
+    kaggle.error = free_machines.BackendError("Response: sk-never-show-this")
+    with pytest.raises(UserError) as refused:
         platform.secret("MY_KEY")
+    assert refused.value.__cause__ is None and refused.value.__context__ is None
 
 
 def test_drive_is_durable_when_mounted(colab, gpus, monkeypatch, tmp_path):
-    monkeypatch.setattr(platform, "DRIVE", tmp_path / "none")
     assert str(platform.durable_folder()) == "runs"
     monkeypatch.setattr(platform, "DRIVE", tmp_path)
     assert platform.durable_folder() == tmp_path / "alif_kit" / "runs"
+
+
+def test_a_mount_whose_process_has_died_is_no_drive(colab, monkeypatch):
+    class Dead:
+        def is_dir(self):
+            raise OSError(107, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(platform, "DRIVE", Dead())
+    assert str(platform.durable_folder()) == "runs"

@@ -14,6 +14,18 @@ def test_a_resume_with_other_settings_names_the_field(tmp_path):
         Run.open(tmp_path / "r", config.load("smoke", {"lora.rank": 8}))
 
 
+def test_the_settings_of_a_stage_may_change_until_it_begins(tmp_path):
+    run = Run.open(tmp_path / "r", config.load("smoke"))
+    run.file("synth").mkdir()
+    later = Run.open(run.path, config.load("smoke", {"corpus.source": "wikipedia", "finetune.epochs": 2}))
+    assert Run.resume(run.path).config == later.config and later.config.corpus.source == "wikipedia"
+    with pytest.raises(UserError, match=r"teacher\.model = 'alif-demo-teacher', now it is 'gpt-4o'"):
+        Run.open(run.path, config.load(run.path / "config.json", {"teacher.model": "gpt-4o"}))
+    run.file("pretrain").mkdir()
+    with pytest.raises(UserError, match=r"corpus\.source = 'wikipedia', now it is 'pack'"):
+        Run.open(run.path, config.load("smoke", {"finetune.epochs": 2}))
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(UserError, match="not empty"):

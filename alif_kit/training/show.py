@@ -10,6 +10,7 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
+from alif_kit.progress import in_notebook
 from alif_kit.text import urdu_purity
 
 IGNORED = -100
@@ -46,10 +47,20 @@ def first_example(row: dict[str, list[int]], tokenizer: Any, stage: str, counts:
     from rich.console import Console
 
     console = Console(stderr=True)
+    pieces = masked_example(row["input_ids"], row.get("labels", row["input_ids"]), tokenizer)
+    if in_notebook():
+        _on_page(f"First example of {stage}: what is learnt has the strong edge, what is only read the pale one.", pieces)
+        return
     for name, entry in counts.get("sources", {}).items():
         console.print(f"{name}: {entry['rows_used']:,} of {entry['rows']:,} rows, {entry['tokens']:,} tokens, {entry['share']:.1%}")
     console.print(f"first example of {stage}: what is learnt in bold green, what is only read dim", style="italic")
-    console.print(to_terminal(masked_example(row["input_ids"], row.get("labels", row["input_ids"]), tokenizer)))
+    console.print(to_terminal(pieces))
+
+
+def _on_page(title: str, pieces: list[Piece]) -> None:
+    from IPython.display import HTML, display
+
+    display(HTML(f"<i>{escape(title)}</i>{to_html(pieces)}"))
 
 
 def to_html(pieces: list[Piece]) -> str:
@@ -58,12 +69,14 @@ def to_html(pieces: list[Piece]) -> str:
 
 
 def _block(text: str, learnt: bool) -> str:
-    direction = 'dir="rtl" lang="ur"' if urdu_purity(text) > 0.5 else 'dir="auto"'
+    urdu = urdu_purity(text) > 0.5
+    direction = 'dir="rtl" lang="ur"' if urdu else 'dir="auto"'
+    font = "font-family:'Noto Nastaliq Urdu',serif;line-height:2.3" if urdu else "line-height:2"
     colour = (
         f"border-inline-start:4px solid {ACCENT};color:{INK}" if learnt else f"border-inline-start:4px solid {FAINT};color:#64748b"
     )
     title = "learnt: the loss is taken here" if learnt else "masked: read, not learnt"
-    style = f"white-space:pre-wrap;line-height:2;padding:0 0.6em;{colour}"
+    style = f"white-space:pre-wrap;{font};padding:0 0.6em;{colour}"
     return f'<div {direction} title="{title}" style="{style}">{escape(text)}</div>'
 
 

@@ -1,0 +1,181 @@
+"""Second floor: what a notebook does before its lesson begins, and how it shows Urdu.
+
+In: the parameters cell. Out: a banner (where we are, what the run has, what to switch), the run, opened or gone on with; pieces of
+HTML that run right to left. Needs IPython, which every notebook has.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from alif_kit import config, pipeline, platform, session
+from alif_kit.errors import StoppedError, UserError
+from alif_kit.platform import Facts
+from alif_kit.run_folder import Run
+
+NASTALIQ = "font-family:'Noto Nastaliq Urdu','Jameel Noori Nastaleeq',serif;line-height:2.3;white-space:pre-wrap"
+ARABIC = re.compile("[\u0600-\u06ff]")
+FONT = "<style>@import url('https://fonts.googleapis.com/css2?family=Noto+Nastaliq+Urdu&display=swap');</style>"
+"""The typeface from the web, in Colab and Kaggle only: a page on one's own machine asks nobody for anything."""
+
+
+def start(
+    mode: str, run_dir: str, hours: float = 0.0, changes: dict[str, Any] | None = None, *, drive: bool = False, on_gpu: str = "t4"
+) -> Run:
+    """Show where we are and open the run of this notebook, or go on with it.
+
+    `mode`: a preset, or `auto` for `on_gpu` where a card is and `smoke` where none is; a run that exists keeps its own.
+    `run_dir`: a name under the platform's durable folder, or a path. `hours`: 0 takes the platform's own limit. `changes`: settings
+    by dotted name; empty values leave the setting as it is. Raises UserError where the card, the folder or a setting will not do.
+    """
+    _short_errors()
+    warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm's; the kit has bars of its own
+    facts = platform.detect()
+    platform.refuse(facts)
+    told = [session.mount_drive()] if drive else []
+    folder = folder_of(run_dir)
+    told.append(session.continue_from_input(folder))
+    wanted = {"session.hours": hours or session.session_hours(), **_set(changes or {})}
+    source, why = _source(mode, folder, facts, on_gpu)
+    run = Run.open(folder, config.load(source, wanted))
+    show(_banner(run, facts, why, [line for line in told if line]))
+    return run
+
+
+def folder_of(run_dir: str) -> Path:
+    """A path as it is; a bare name in the folder that outlives the session."""
+    path = Path(run_dir)
+    return path if len(path.parts) > 1 else platform.durable_folder() / path
+
+
+def _set(changes: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in changes.items() if value not in ("", {}, None)}
+
+
+def _source(mode: str, folder: Path, facts: Facts, on_gpu: str) -> tuple[str, str]:
+    """Preset or saved configuration to start from, and why."""
+    saved = folder / "config.json"
+    if saved.is_file() and mode in ("auto", config.load(saved).preset):
+        return str(saved), "as this run was started"
+    if mode != "auto":
+        return mode, "as you asked"
+    preset, why = platform.pick_preset(facts)
+    return (on_gpu if preset == "t4" else preset), why
+
+
+STAGES = ("generate", "pretrain", "finetune", "evaluate")
+
+
+def _banner(run: Run, facts: Facts, why: str, told: list[str]) -> str:
+    hours = run.config.session.hours
+    done = [stage for stage in STAGES if run.done(stage)]
+    rows = [
+        ("where", f"{facts.platform}: {facts.reason}"),
+        ("size", f"{run.config.preset} ({why}); base {run.config.base.model}; teacher {run.config.teacher.model}"),
+        ("run folder", f"{run.path}: " + (f"has {', '.join(done)}; goes on from there" if done else "new")),
+        ("session", f"training stops with a checkpoint after {hours:g} hours" if hours else "no time limit"),
+        *(("note", line) for line in told),
+        *(("please", line) for line in facts.advice),
+    ]
+    cells = "".join(f"<tr><th style='text-align:left'>{k}</th><td style='text-align:left'>{escape(v)}</td></tr>" for k, v in rows)
+    return f"<table style='border-inline-start:4px solid #0f766e'>{cells}</table>"
+
+
+def catch_up(run: Run, before: str) -> None:
+    """Make what the stages before `before` have left out, as far as it is free. Raises UserError where it would cost money."""
+    from alif_kit.training import trainer
+
+    paid = run.config.teacher.base_url != "demo" and not run.done("generate")
+    if before != "generate" and paid:
+        raise UserError(
+            f"{run.path} has no data yet, and its teacher {run.config.teacher.model} is not free; run notebook 01 in it first"
+        )
+    steps: dict[str, Callable[[Run], Any]] = {
+        "generate": pipeline.make_data,
+        "pretrain": trainer.pretrain,
+        "finetune": trainer.finetune,
+        "evaluate": pipeline.evaluate,
+    }
+    for stage in STAGES[: STAGES.index(before)] if before in STAGES else STAGES:
+        if not run.done(stage):
+            print(f"{stage} has not been done in {run.path}: doing it now")
+            steps[stage](run)
+
+
+def show(html: str) -> None:
+    """Display a piece of HTML or SVG."""
+    from IPython.display import HTML, display
+
+    display(HTML(html))
+
+
+def urdu(*texts: str) -> None:
+    """Display texts right to left in Nastaliq, one box each, escaped: what a model wrote must not run in a browser."""
+    edge = "border-inline-start:4px solid #cbd5e1;padding:0 .8em;margin:.6em 0;max-height:28em;overflow:auto"
+    box = f'<div dir="rtl" lang="ur" style="{NASTALIQ};{edge}">'
+    show(_font() + "".join(f"{box}{escape(text)}</div>" for text in texts))
+
+
+def table(frame: Any) -> None:
+    """Display a data frame, its index as the first column when it names the rows."""
+    import pandas
+
+    if not isinstance(frame.index, pandas.RangeIndex):
+        frame = frame.rename_axis(frame.index.name or "").reset_index()
+    rows(frame.columns, frame.itertuples(index=False))
+
+
+def rows(header: Iterable[str], lines: Iterable[Iterable[Any]]) -> None:
+    """Display rows of cells under a header, escaped; cells with Urdu in them run right to left."""
+    head = "".join(f"<th style='text-align:left'>{escape(str(name))}</th>" for name in header)
+    body = "".join("<tr>" + "".join(map(_cell, line)) + "</tr>" for line in lines)
+    show(f"{_font()}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def _cell(value: Any) -> str:
+    empty = value is None or value != value  # NaN is not itself
+    text = "–" if empty else f"{value:,.3f}" if isinstance(value, float) else str(value)
+    style = f'dir="rtl" lang="ur" style="text-align:right;{NASTALIQ}"' if ARABIC.search(text) else 'style="text-align:left"'
+    return f"<td {style}>{escape(text)}</td>"
+
+
+def card(path: Path) -> None:
+    """Display a data or model card as it will look, without its front matter; HTML in it is shown as text."""
+    from markdown_it import MarkdownIt
+
+    text = path.read_text("utf-8")
+    body = text.split("---\n", 2)[2] if text.startswith("---\n") else text
+    body = re.sub(r"</?div[^>]*>", "", body)  # the direction comes from each paragraph's own text
+    page = MarkdownIt("commonmark", {"html": False}).enable("table").render(body).replace("<p>", '<p dir="auto">')
+    show(f'<div dir="auto" style="max-height:32em;overflow:auto;border:1px solid #cbd5e1;padding:0 1em">{page}</div>')
+
+
+def answers(run: Run, question: str) -> None:
+    """Put a question to the run's model and to its base, and show both answers."""
+    for name, text in pipeline.ask(run, question):
+        show(f"<b>{escape(name)}</b>")
+        urdu(text) if text else show("<i>no answer: it ended at once</i>")
+
+
+def _font() -> str:
+    return "" if platform.name() == "local" else FONT
+
+
+def _short_errors() -> None:
+    """A mistake that a person can mend shows its sentence, not the way through the code; the cell still counts as failed."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is not None:
+        shell.set_custom_exc((UserError, StoppedError), _one_sentence)
+
+
+def _one_sentence(shell: Any, kind: type, error: BaseException, trace: Any, tb_offset: int | None = None) -> list[str]:
+    lines = [f"\x1b[31m{kind.__name__}\x1b[0m: {error}"]
+    shell._showtraceback(kind, error, lines)
+    return lines
