@@ -6,7 +6,9 @@ HTML that run right to left. Needs IPython, which every notebook has.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable
 from html import escape
@@ -35,9 +37,11 @@ def start(
     """
     _short_errors()
     warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm's; the kit has bars of its own
+    told = [_one_card()]
     facts = platform.detect()
     platform.refuse(facts)
-    told = [session.mount_drive()] if drive else []
+    if drive:
+        told.append(session.mount_drive())
     folder = folder_of(run_dir)
     told.append(session.continue_from_input(folder))
     wanted = {"session.hours": hours or session.session_hours(), **_set(changes or {})}
@@ -45,6 +49,14 @@ def start(
     run = Run.open(folder, config.load(source, wanted))
     show(_banner(run, facts, why, [line for line in told if line]))
     return run
+
+
+def _one_card() -> str:
+    """Leave torch the first of several cards: a kernel trains on one. It has to be said before torch is imported."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ or "torch" in sys.modules or (count := len(platform.query_gpus())) < 2:
+        return ""
+    os.environ["CUDA_VISIBLE_DEVICES"] = "0"
+    return f"{count} cards are here and this notebook uses the first; `alif pretrain --gpus {count}` in a terminal uses all"
 
 
 def folder_of(run_dir: str) -> Path:

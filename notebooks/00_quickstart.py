@@ -24,113 +24,135 @@
 # %% [markdown]
 # # 00 · Quickstart: the whole path, once, in small
 #
-# **What you will have:** instruction data made by a teacher, a base that has read Urdu,
-# an adapter that has learnt to answer, and a report that compares it with its base.
+# <!-- badges -->
+# <!-- /badges -->
 #
-# **Cost:** about 4 minutes, 2 GB of memory, $0.00. No key, no GPU.
-# The base here is a toy and the teacher fills templates: this shows that every part
-# works, not how good a real model becomes.
+# <div dir="rtl" lang="ur" style="font-family:'Noto Nastaliq Urdu',serif;line-height:2.3">
+#
+# URDU0
+#
+# </div>
+#
+# **What you will have:** a data set made by a teacher, a base that has read Urdu, an
+# adapter that has learnt to answer, a verdict that compares it with its base, and an
+# answer to a question of yours.
+#
+# **Time, memory, cost:** about 4 minutes, 2 GB of memory and $0.00 on two CPU cores
+# (measured). On a free T4 about 15 minutes, 4 GB of its memory and $0.00 with a base of
+# one billion parameters (planned). No key is needed.
+#
+# **Words used here** (all of them: [glossary](../docs/glossary.md))
+#
+# - **base**: the open model you start from; **adapter**: the small file that changes it
+# - **teacher**: the model that writes the tasks and answers you train on
+# - **held out**: kept away from training, so that it can be used to measure
+# - **bits per byte**: how hard a text is for a model to foresee; lower is better
+
+# %% tags=["install"]
+pass
 
 # %% tags=["parameters"]
-RUN_DIR = "runs/quickstart"
-PRESET = "smoke"
-OVERRIDES = {}
+MODE = "auto"  # @param ["auto", "smoke", "quick"]
+RUN_DIR = "quickstart"  # @param {type:"string"}
+HOURS = 0.0  # @param {type:"number"}
+KEEP_ON_DRIVE = False  # @param {type:"boolean"}
+QUESTION = "پاکستان کا دارالحکومت کون سا شہر ہے؟"  # @param {type:"string"}
+OVERRIDES = {}  # @param {type:"raw"}
 
 # %% [markdown]
 # ## Where are we?
-# Kaggle, Colab or your own machine, which GPU, and what to switch if something is off.
+# Kaggle, Colab or your own machine; which card; what the run folder has already. If
+# something should be switched, the banner says where to click.
 
 # %%
-from IPython.display import HTML, display
+from alif_kit import evaluation_report, notebook, pack, pipeline, report
+from alif_kit.training import trainer
 
-from alif_kit import config, evaluation_report, pack, pipeline, platform, report
-from alif_kit.run_folder import Run
-
-facts = platform.detect()
-print(facts.platform, "|", facts.reason)
-print(*facts.advice, sep="\n")
+where = {"drive": KEEP_ON_DRIVE, "on_gpu": "quick"}
+run = notebook.start(MODE, RUN_DIR, HOURS, OVERRIDES, **where)
 
 # %% [markdown]
 # ## One run, one folder
-# Every stage reads files of this folder and writes files into it. Run the notebook
-# again after a disconnect and it goes on where it was.
-
-# %%
-settings = config.load(PRESET, OVERRIDES)
-run = Run.open(RUN_DIR, settings)
-print(settings.synth.targets)
+# Every stage reads files of this folder and writes files into it. A session may end at
+# any time: run the notebook again and each stage goes on, or is skipped if it is done.
 
 # %% [markdown]
 # ## Seeds
-# Everything grows from hand-written tasks in seven categories. One of them, as text:
+# Everything grows from tasks that people wrote by hand, in seven categories. The teacher
+# is shown four of them in each request. This is one:
 
 # %%
-seed = pack.seeds("ur")["reasoning"][0]
-page = '<div dir="rtl" lang="ur" style="font-family:Noto Nastaliq Urdu,serif;'
-page += 'line-height:2.2;white-space:pre-wrap">{}</div>'
-display(HTML(page.format(f"{seed.instruction}\n\n{seed.output}")))
+seeds = pack.seeds(run.config.language)
+seed = seeds["reasoning"][0]
+notebook.urdu(f"{seed.instruction}\n\n{seed.output}")
+notebook.rows(["category", "seeds"], [(c, len(s)) for c, s in seeds.items()])
 
 # %% [markdown]
 # ## Generate
-# The teacher is asked until each category has its share. Each answer is written to
-# `synth/journal.jsonl` before it is read, so nothing paid for can be lost.
-
-# %%
-counts = pipeline.make_data(run)
-counts
-
-# %% [markdown]
-# ## What became of the candidates
+# The teacher is asked until each category has its share. The teacher of this lesson fills
+# templates: it costs nothing, and shows the machinery. Notebook 01 takes a real one.
 # Nothing is dropped in silence: each candidate was accepted or has a named reason.
 
 # %%
+counts = pipeline.make_data(run)
 funnel = report.latest_json(run.file("synth", "funnel.json"))
-display(HTML(report.funnel_plot(funnel)))
+notebook.show(report.funnel_plot(funnel))
+example = report.sample_examples(run, 1)[0]
+notebook.urdu(f"{example.instruction}\n{example.input}\n\n{example.output}")
 
 # %% [markdown]
 # ## Continued pretraining
-# The base reads Urdu pages, with some English among them so that it is not forgotten.
+# The base reads running Urdu text, to know the language better before it learns to answer.
+# Some English stays among it, so that English is not forgotten.
 
 # %%
-from alif_kit.training import trainer
-
 pretrained = trainer.pretrain(run)
-pretrained
 
 # %% [markdown]
 # ## Fine-tuning
-# The same adapter learns to answer: the loss is taken on the answers only.
+# The same adapter now learns to answer. Only the answer counts in the loss, not the
+# question: a model should learn to answer, not to ask.
 
 # %%
 finetuned = trainer.finetune(run)
-display(HTML(report.loss_plot(run)))
+notebook.show(report.loss_plot(run))
 
 # %% [markdown]
 # ## Evaluate
-# Base, pretrained and fine-tuned model meet the same documents and questions.
+# Base, pretrained and fine-tuned model meet the same documents and questions in the same
+# words. No figure stands without its base; a star means that the difference is sure.
 
 # %%
 results = pipeline.evaluate(run)
-for row in evaluation_report.short_table(run)[1]:
-    print(f"{row[0]:<34} n={row[1]:<4} base {row[2]:>7}  tuned {row[4]:>7}")
+notebook.rows(*evaluation_report.short_table(run))
+
+# %% [markdown]
+# ## Talk to it
+# Your question, answered by the new model and by its base. In the smallest size the base
+# is a toy of 2.5 million parameters: expect the shape of an answer, not its truth.
+
+# %%
+notebook.answers(run, QUESTION)
 
 # %% [markdown]
 # ## Check
 # These sentences must be true, or the run is not worth trusting.
 
 # %%
-loss = {m["key"]: m["values"] for m in results["measures"]}
-read, answered = loss["bits_per_byte_ur"], loss["response_loss"]
+values = {m["key"]: m["values"] for m in results["measures"]}
+read, answered = values["bits_per_byte_ur"], values["response_loss"]
 better = read["pretrain"]["value"] < read["base"]["value"]
-assert better, "pretraining did not help held-out Urdu"
+assert better, "pretraining did not make held-out Urdu easier to foresee"
 better = answered["finetune"]["value"] < answered["base"]["value"]
-assert better, "fine-tuning learnt no answers"
-print("held-out Urdu and held-out answers both improved")
+assert better, "fine-tuning did not bring held-out answers closer"
+assert run.file("evaluation", "gate.json").is_file(), "the gate gave no verdict"
+print("held-out Urdu and held-out answers both improved; the report:", report.build(run))
 
 # %% [markdown]
-# ## The report
-# One page with all of the above. You now have a data set in `data/`, an adapter in
-# `finetune/adapter/` and this report. On a T4, set `PRESET = "t4"` and give a teacher.
-
-# %%
-print(report.build(run))
+# ## What you have now
+# In the run folder: the data set in `data/`, the adapter in `finetune/adapter/`, every
+# answer and the verdict in `evaluation/`, and all of it on one page, `report.html`.
+#
+# To do it in earnest, in a run folder of its own, begin with
+# [01 · Generate](01_generate.ipynb): a real teacher and as many examples as you can pay.
+# To chat on a page, open [05 · Release](05_release.ipynb) with the same `RUN_DIR`.

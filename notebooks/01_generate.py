@@ -24,70 +24,89 @@
 # %% [markdown]
 # # 01 · Generate: from hand-written seeds to a data set
 #
-# **What you will have:** instruction data in seven categories, each row with where it
-# came from, a funnel that accounts for every candidate, a held-out split, and a card.
+# <!-- badges -->
+# <!-- /badges -->
 #
-# **Time, memory, cost:** the demonstration takes under a minute, 1 GB and $0.00. With a
-# real teacher the estimate below says what it will cost before anything is sent.
+# <div dir="rtl" lang="ur" style="font-family:'Noto Nastaliq Urdu',serif;line-height:2.3">
+#
+# URDU1
+#
+# </div>
+#
+# **What you will have:** instruction data in seven categories, each row with where it came
+# from; a funnel that accounts for every candidate; a held-out part; a card.
+#
+# **Time, memory, cost:** under a minute, 1 GB of memory and $0.00 with the demonstration
+# teacher (measured). With a real teacher the estimate below gives requests, minutes and
+# dollars before anything is sent. No GPU is used.
+#
+# **Words used here** (all of them: [glossary](../docs/glossary.md))
+#
+# - **seed**: a task written by hand that shows the teacher what is wanted
+# - **candidate**: a task that the teacher wrote, before anything has judged it
+# - **novelty**: how unlike it is to all that was kept (ROUGE-L against every kept task)
+# - **held out**: kept away from training, so that it can be used to measure
+
+# %% tags=["install"]
+pass
 
 # %% tags=["parameters"]
-RUN_DIR = "runs/generate"
-PRESET = "smoke"
-TEACHER = "demo"  # "demo", "paid" (any API) or "local" (Ollama on this machine)
-OVERRIDES = {}
-
-# %%
-from pathlib import Path
-
-import pandas
-from IPython.display import HTML, display
-
-from alif_kit import config, pack, pipeline, report
-from alif_kit.run_folder import Run
-from alif_kit.synth import dataset, estimate, planner, review
-from alif_kit.synth.split import payloads
+MODE = "auto"  # @param ["auto", "smoke", "t4"]
+RUN_DIR = "urdu-assistant"  # @param {type:"string"}
+HOURS = 0.0  # @param {type:"number"}
+KEEP_ON_DRIVE = False  # @param {type:"boolean"}
+TEACHER = "demo"  # @param ["demo", "paid", "local"]
+EXAMPLES = 300  # @param {type:"integer"}
+OVERRIDES = {}  # @param {type:"raw"}
 
 # %% [markdown]
 # ## Which teacher?
-# `demo` fills templates and shows the mechanics. `paid` is any endpoint of the OpenAI
-# protocol; its key comes from the environment or the platform's secret store.
-# `local` is free: `ollama serve`, `ollama pull gemma3:12b`, and patience.
+# `demo` fills templates, costs nothing and shows the mechanics. `paid` is any endpoint of
+# the OpenAI protocol; its key comes from the platform's secret store, never from a cell.
+# `local` is free and slow: `ollama serve`, `ollama pull gemma3:12b`, and patience.
 
 # %%
-free = {"teacher.usd_per_million_input": 0, "teacher.usd_per_million_output": 0}
-ollama = {"teacher.base_url": "http://localhost:11434/v1", "teacher.key_name": ""}
-ollama |= {"teacher.model": "gemma3:12b", "synth.tasks_per_call": 5, **free}
-openai = "https://api.openai.com/v1"
-paid = {"teacher.base_url": openai, "teacher.model": "gpt-4.1-mini"}
-chosen = {"demo": {}, "paid": paid, "local": ollama}[TEACHER]
+from alif_kit import config, notebook, pack, pipeline, report
+from alif_kit.synth import dataset, estimate, planner, review
+from alif_kit.synth.split import payloads
 
-# %%
-settings = config.load(PRESET, {**chosen, **OVERRIDES})
-run = Run.open(RUN_DIR, settings)
-settings.synth.targets
+free = {"usd_per_million_input": 0, "usd_per_million_output": 0, "key_name": ""}
+openai = {"base_url": "https://api.openai.com/v1", "model": "gpt-4.1-mini"}
+ollama = {"base_url": "http://localhost:11434/v1", "model": "gemma3:12b", **free}
+demo = {"base_url": "demo", "model": "alif-demo-teacher", "output_format": "text"}
+demo |= {"key_name": "", "max_usd": 0.0}
+chosen = {"demo": demo, "paid": openai, "local": ollama}[TEACHER]
 
 # %% [markdown]
-# ## Seeds, and what the teacher sees
+# ## Where are we?
+# `EXAMPLES` are spread over the categories as in the Alif paper, which has 51,686. A run
+# that has begun keeps its teacher and its number: another one needs another `RUN_DIR`.
+
+# %%
+changes = {f"teacher.{name}": value for name, value in chosen.items()}
+size = {"synth.targets": config.targets_of(EXAMPLES), "synth.tasks_per_call": 10}
+changes |= {**size, "synth.held_out_share": 0.15, **OVERRIDES}
+run = notebook.start(MODE, RUN_DIR, HOURS, changes, drive=KEEP_ON_DRIVE)
+notebook.rows(["category", "wanted"], run.config.synth.targets.items())
+
+# %% [markdown]
+# ## What the teacher sees
 # Four seeds go into every request, and two machine-made tasks once there are some.
 # Topics, registers and regions are drawn anew each time, so that tasks spread out.
 
 # %%
-request = planner.compose(settings, 0, "reasoning", [])
-page = '<div dir="rtl" lang="ur" style="font-family:Noto Nastaliq Urdu,serif;'
-page += 'line-height:2.2;white-space:pre-wrap;max-height:30em;overflow:auto">{}</div>'
-display(HTML(page.format(request.messages[-1]["content"])))
-
-# %%
-{category: len(seeds) for category, seeds in pack.seeds(settings.language).items()}
+request = planner.compose(run.config, 0, "reasoning", [])
+notebook.urdu(request.messages[-1]["content"])
 
 # %% [markdown]
 # ## What it will cost
 # Before the first request: from assumptions. Run this cell again later: from what the
-# run has seen.
+# run has seen. Generation stops before `teacher.max_usd` would be passed.
 
 # %%
-foreseen = estimate.estimate(settings, run)
-pandas.Series(foreseen.lines(settings.teacher.max_usd), name="estimate").to_frame()
+foreseen = estimate.estimate(run.config, run)
+lines = foreseen.lines(run.config.teacher.max_usd)
+notebook.rows(["what", "estimate"], lines.items())
 
 # %% [markdown]
 # ## Generate
@@ -96,25 +115,23 @@ pandas.Series(foreseen.lines(settings.teacher.max_usd), name="estimate").to_fram
 
 # %%
 counts = pipeline.make_data(run)
-pandas.DataFrame(counts)
+example = report.sample_examples(run, 3)[-1]
+notebook.urdu(f"{example.instruction}\n{example.input}\n\n{example.output}")
 
 # %% [markdown]
 # ## What became of the candidates
-# Every one is accepted or has a named reason.
+# Every one is accepted or has a named reason. Read some of the dropped ones before you
+# trust a filter: `alif synth rebuild` judges all answers again, at no cost.
 
 # %%
+import pandas
+
 funnel = report.latest_json(run.file("synth", "funnel.json"))
-display(HTML(report.funnel_plot(funnel)))
-
-# %% [markdown]
-# ## Dropped rows, by reason
-# Read some before you trust a filter. `alif synth rebuild` judges all answers again,
-# by another threshold if you like, at no cost.
-
-# %%
+notebook.show(report.funnel_plot(funnel))
 dropped = pandas.read_json(run.file("synth", "dropped.jsonl"), lines=True)
-rows = dropped.groupby("reason").head(2) if len(dropped) else dropped
-rows.reindex(columns=["reason", "category", "text"])
+columns = ["reason", "category", "text"]
+some = dropped.groupby("reason").head(1) if len(dropped) else dropped
+notebook.table(some.reindex(columns=columns).set_index("reason"))
 
 # %% [markdown]
 # ## Review
@@ -123,22 +140,21 @@ rows.reindex(columns=["reason", "category", "text"])
 # `alif review app` does the same on a page, one example at a time.
 
 # %%
-sheet = Path(RUN_DIR) / "review.csv"
+sheet = run.file("review.csv")
 sheet.unlink(missing_ok=True)
 review.export(run, sheet, 14)
-pandas.read_csv(sheet)[["category", "flags", "instruction", "output"]].head(7)
+columns = ["category", "flags", "instruction", "output"]
+notebook.table(pandas.read_csv(sheet)[columns].head(4).set_index("category"))
 
 # %% [markdown]
 # ## Split, statistics and card
 # The held-out part takes a share of every category, and nothing in it is a near copy of
-# something in training.
+# something in training. The card says all this to whoever gets the data.
 
 # %%
 counts = dataset.finish(run)
-pandas.DataFrame(dataset.statistics(run)).set_index("category")
-
-# %%
-print(run.file("data", "card.md").read_text()[:1500])
+notebook.table(pandas.DataFrame(dataset.statistics(run)).set_index("category"))
+notebook.card(run.file("data", "card.md"))
 
 # %% [markdown]
 # ## Check
@@ -146,16 +162,20 @@ print(run.file("data", "card.md").read_text()[:1500])
 
 # %%
 funnel = report.latest_json(run.file("synth", "funnel.json"))
-kept = {c: n for c, n in funnel["categories"].items()}
-assert sum(funnel["reasons"].values()) == funnel["candidates"], "a candidate is lost"
-for category, wanted in settings.synth.targets.items():
-    assert kept[category]["accepted"] == wanted, f"{category} is short of its target"
+accounted = sum(funnel["reasons"].values())
+assert accounted == funnel["candidates"], "a candidate is neither kept nor dropped"
+for category, wanted in run.config.synth.targets.items():
+    got = funnel["categories"][category]["accepted"]
+    assert got == wanted, f"{category} has {got} of {wanted}"
 train, held = dataset.read(run)
 seen = {tuple(p) for example in train for p in payloads(example)}
-assert not any(tuple(p) in seen for e in held for p in payloads(e)), "a text leaks"
+leaks = [p for example in held for p in payloads(example) if tuple(p) in seen]
+assert not leaks, f"{len(leaks)} held-out texts are also trained on"
 print(len(train), "to train on,", len(held), "held out, nothing lost, nothing leaked")
 
 # %% [markdown]
 # ## What you have now
 # `data/train.jsonl`, `data/eval.jsonl` and `data/card.md`; in `data/hub/` the same as
 # Parquet, which `alif synth finish --push OWNER/NAME` sends to the Hub, private.
+#
+# Next: [02 · Pretrain](02_pretrain.ipynb), in the same run folder.

@@ -24,36 +24,56 @@
 # %% [markdown]
 # # 02 · Pretrain: let the base read Urdu
 #
-# **What you will have:** an adapter that has read running Urdu text, with English among
-# it so that English is not forgotten, and held-out bits per byte before and after.
+# <!-- badges -->
+# <!-- /badges -->
 #
-# **Time, memory, cost:** two minutes, 2 GB and $0.00 for the demonstration on a CPU. On
-# a T4 the plan below says it before anything loads.
+# <div dir="rtl" lang="ur" style="font-family:'Noto Nastaliq Urdu',serif;line-height:2.3">
+#
+# URDU2
+#
+# </div>
+#
+# **What you will have:** an adapter that has read running Urdu text, with English among it
+# so that English is not forgotten, and held-out bits per byte before and after.
+#
+# **Time, memory, cost:** two minutes, 2 GB of memory and $0.00 on two CPU cores with the
+# pack's sample corpus (measured). On a T4 the plan below says memory, hours and how many
+# Urdu words they buy before anything loads; $0.00 on a free one.
+#
+# **Words used here** (all of them: [glossary](../docs/glossary.md))
+#
+# - **continued pretraining**: a trained model goes on reading, in another language
+# - **token**: the piece of text that a model reads at a time
+# - **checkpoint**: all that training needs to go on after a stop
+# - **replay**: old material, here English, that keeps what is known from being lost
+
+# %% tags=["install"]
+pass
 
 # %% tags=["parameters"]
-RUN_DIR = "runs/pretrain"
-PRESET = "smoke"
-HOURS = 0.0  # the session ends itself in time to save; 0 for no limit
-SOURCE = "pack"  # "pack", "wikipedia", a Hub data set or a local file
-OVERRIDES = {}
+MODE = "auto"  # @param ["auto", "smoke", "t4"]
+RUN_DIR = "urdu-assistant"  # @param {type:"string"}
+HOURS = 0.0  # @param {type:"number"}
+KEEP_ON_DRIVE = False  # @param {type:"boolean"}
+SOURCE = ""  # @param ["", "pack", "wikipedia"] {allow-input: true}
+OVERRIDES = {}  # @param {type:"raw"}
+
+# %% [markdown]
+# ## Where are we?
+# The same run folder as before: the banner says what it has. Without one this lesson
+# begins a new run, and does what it needs from the earlier lessons if that is free.
 
 # %%
 import pandas
-from IPython.display import HTML, Markdown, display
 
-from alif_kit import config, platform, report
+from alif_kit import config, notebook, platform, report
 from alif_kit.evaluation import metrics
 from alif_kit.evaluation.generate import text_nll
 from alif_kit.held_out import held_out
-from alif_kit.run_folder import Run
 from alif_kit.training import bases, budget, cards, prepare, trainer
 
-# %%
-settings = {"corpus.source": SOURCE, "session.hours": HOURS, **OVERRIDES}
-run = Run.open(RUN_DIR, config.load(PRESET, settings))
-facts = platform.detect()
-print(facts.platform, "|", facts.reason)
-print(*facts.advice, sep="\n")
+changes = {"corpus.source": SOURCE, **OVERRIDES}
+run = notebook.start(MODE, RUN_DIR, HOURS, changes, drive=KEEP_ON_DRIVE)
 
 # %% [markdown]
 # ## What a word costs
@@ -61,16 +81,17 @@ print(*facts.advice, sep="\n")
 # twice the Urdu in an hour: count words, not tokens.
 
 # %%
-card, why = cards.card_here(facts.gpu)
+card, why = cards.card_here(platform.detect().gpu)
 known = [b for b in bases.known_bases().values() if b.fertility]
-rows = [(b.name, b.fertility, round(cards.words_per_hour(b, card))) for b in known]
-columns = ["base", "tokens per Urdu word", f"Urdu words an hour on {card.name} (rough)"]
-pandas.DataFrame(rows, columns=columns).sort_values(columns[1]).set_index("base")
+speed = [f"{cards.words_per_hour(b, card):,.0f}" for b in known]
+lines = sorted((b.fertility, b.name, hour) for b, hour in zip(known, speed))
+per_hour = f"Urdu words an hour on {card.name} (rough)"
+notebook.rows(["tokens per Urdu word", "base", per_hour], lines)
 
 # %% [markdown]
 # ## The plan
-# Memory by part, speed and what the hours buy, before anything loads. Here for the
-# `t4` preset; `alif plan --help` has the rest.
+# Memory by part, speed and what the hours buy, before anything loads. Here for the `t4`
+# preset on the card above; a plan that does not fit is refused, naming what does.
 
 # %%
 preset = config.load("t4")
@@ -78,7 +99,7 @@ shape = bases.find(preset.base.model)
 plan = budget.plan(preset, card, shape, hours=HOURS or 12.0)
 print(f"{plan.peak_vram_gib:.1f} GiB at the peak, {plan.offered_gib:.1f} offered")
 print(f"{plan.urdu_words_per_hour:,} Urdu words an hour, {plan.steps:,} steps")
-pandas.Series(plan.parts, name="GiB").to_frame()
+notebook.rows(["memory for", "GiB"], [(k, f"{v:.2f}") for k, v in plan.parts.items()])
 
 # %% [markdown]
 # ## The corpus, before and after cleaning
@@ -88,12 +109,11 @@ pandas.Series(plan.parts, name="GiB").to_frame()
 # %%
 funnel = prepare.prepare(run)
 columns = ["documents_read", "documents_train", "documents_held_out", "retention"]
-display(pandas.DataFrame(funnel).T[columns])
-pandas.DataFrame({side: row["dropped"] for side, row in funnel.items()})
-
-# %%
-samples = report.changed_pages(run, 3)
-display(HTML(samples or "<p>Nothing had to be mended: the pack's pages are clean.</p>"))
+notebook.table(pandas.DataFrame(funnel).T[columns])
+dropped = pandas.DataFrame({side: row["dropped"] for side, row in funnel.items()})
+notebook.table(dropped[dropped.any(axis=1)].rename_axis("dropped because"))
+page = report.changed_pages(run, 2)
+notebook.show(page or "<p>Nothing had to be mended in these pages.</p>")
 
 # %% [markdown]
 # ## Held-out bits per byte, before
@@ -106,7 +126,8 @@ texts = {of: [d.text for d in held_out(run, of)][:20] for of in ("ur", "en")}
 size = {of: sum(len(t.encode()) for t in texts[of]) for of in texts}
 nats = {of: sum(text_nll(loaded, t, window) for t in texts[of]) for of in texts}
 before = {of: metrics.bits_per_byte(nats[of], size[of]) for of in texts}
-before
+notebook.urdu(texts["ur"][0][:300])
+notebook.rows(["language", "bits per byte, base"], before.items())
 
 # %% [markdown]
 # ## Read
@@ -115,22 +136,20 @@ before
 
 # %%
 summary = trainer.pretrain(run)
-summary
-
-# %%
-display(HTML(report.loss_plot(run)))
+notebook.show(report.loss_plot(run))
 
 # %% [markdown]
 # ## Held-out bits per byte, after
+# The same documents through the adapter. Urdu should have become easier; English should
+# have stayed about where it was.
 
 # %%
-adapter = run.file("pretrain", "adapter")
 base = trainer.base_path(run.config)
-loaded = trainer.seam.load(run.config.base, base, adapter)
+loaded = trainer.seam.load(run.config.base, base, run.file("pretrain", "adapter"))
 nats = {of: sum(text_nll(loaded, t, window) for t in texts[of]) for of in texts}
 after = {of: metrics.bits_per_byte(nats[of], size[of]) for of in texts}
-table = pandas.DataFrame({"before": before, "after": after})
-table.assign(change=table.after - table.before)
+lines = [(of, before[of], after[of], after[of] - before[of]) for of in texts]
+notebook.rows(["language", "before", "after", "change"], lines)
 
 # %% [markdown]
 # ## Check
@@ -139,10 +158,12 @@ table.assign(change=table.after - table.before)
 # %%
 assert after["ur"] < before["ur"], "held-out Urdu did not get easier"
 again = trainer.pretrain(run)
-assert again == summary, "a finished stage was repeated"
-display(Markdown(f"Urdu {before['ur']:.3f} → {after['ur']:.3f} bits per byte"))
+assert again == summary, "a finished stage was done again"
+assert run.file("pretrain", "metrics.csv").is_file(), "there is no record of the losses"
+print(f"Urdu {before['ur']:.3f} to {after['ur']:.3f} bits per byte, done once")
 
 # %% [markdown]
 # ## What you have now
-# `pretrain/adapter/` and `pretrain/metrics.csv`. Next: `03_finetune` teaches it to
-# answer, in the same run folder.
+# `pretrain/adapter/`, `pretrain/metrics.csv` and the cleaned corpus in `pretrain/corpus/`.
+#
+# Next: [03 · Fine-tune](03_finetune.ipynb) teaches it to answer, in the same run folder.

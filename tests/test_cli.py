@@ -42,7 +42,7 @@ def test_the_version():
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["generate", "--preset", "tpu"], "preset 'tpu' is neither a file nor one of smoke, t4, paper"),
+        (["generate", "--preset", "tpu"], "preset 'tpu' is neither a file nor one of smoke, quick, t4, paper"),
         (["generate", "--preset", "smoke", "--set", "lora.rank"], "expected FIELD=VALUE"),
         (["generate", "--preset", "smoke", "--set", "lora.rnk=3"], "unknown field lora.rnk"),
         (["pretrain", "--preset", "smoke", "--set", "lora.rank=-3"], "lora.rank is -3; expected between"),

@@ -1,6 +1,8 @@
 """notebook: opening a run from the parameters cell, going on with it, and pieces of HTML that escape and run right to left."""
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,17 @@ def test_a_p100_is_refused_before_a_folder_is_made(tmp_path, here):
     with pytest.raises(UserError, match="GPU T4 x2"):
         notebook.start("auto", str(tmp_path / "r"))
     assert not (tmp_path / "r").exists()
+
+
+def test_of_two_cards_a_notebook_takes_the_first_unless_somebody_has_chosen(monkeypatch):
+    monkeypatch.setattr(platform, "query_gpus", lambda: [T4, T4])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert notebook._one_card() == "" and "CUDA_VISIBLE_DEVICES" not in os.environ  # too late: torch has seen both
+    monkeypatch.delitem(sys.modules, "torch")
+    assert "uses the first" in notebook._one_card() and os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    assert notebook._one_card() == ""
 
 
 def test_a_bare_name_lies_where_sessions_outlive(tmp_path, monkeypatch):
