@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from alif_kit import pack
 from alif_kit.figures import ACCENT, INK, SECOND, figure, svg
 from alif_kit.records import read_jsonl
 from alif_kit.run_folder import Run, latest_json
@@ -122,9 +123,9 @@ def headline(results: dict[str, Any], language: str) -> str:
     if not {"base", "pretrain"} <= urdu.keys() & english.keys():
         return ""
     before, after = urdu["base"]["value"], urdu["pretrain"]["value"]
-    moved = "fell" if after < before else "rose"
+    moved, name = "fell" if after < before else "rose", pack.settings(language)["name"]
     return (
-        f"On {urdu['base']['n']} held-out documents, Urdu bits per byte {moved} from {before:.3f} to {after:.3f} "
+        f"On {urdu['base']['n']} held-out documents, {name} bits per byte {moved} from {before:.3f} to {after:.3f} "
         f"({abs(after - before) / before:.0%}) in continued pretraining; English moved by "
         f"{english['pretrain']['value'] - english['base']['value']:+.3f}."
     )

@@ -98,3 +98,9 @@ def test_the_balance_of_right_letters_is_kept(run):
     found = results(run, {"base": {"knowledge_ur": rows}})
     assert found["label_balance"] == {"A": 1, "B": 2}
     assert of(found, "always_a")["values"]["base"]["value"] == pytest.approx(1 / 3)
+
+
+def test_labels_name_the_language_of_the_pack():
+    rows = {"base": {"documents_pnb": [{"scores": {"bits_per_byte": 1.0}}], "behaviour": [{"scores": {"urdu_purity": 1.0}}]}}
+    labels = [m.label for m in summary.measures("pnb", rows)]
+    assert "Punjabi bits per byte" in labels and "Punjabi purity of answers" in labels and not [x for x in labels if "Urdu" in x]

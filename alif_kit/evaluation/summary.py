@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from alif_kit import statistics
+from alif_kit import pack, statistics
 from alif_kit.evaluation import metrics
 from alif_kit.run_folder import Run
 
@@ -50,7 +50,7 @@ OURS = {
 def measures(language: str, rows: Rows) -> list[Measure]:
     """All figures these rows can give, in the order of the report."""
     asked = {name for sets in rows.values() for name in sets}
-    fixed = [*_likelihoods(language), *_tasks(), *_manners(), *_knowledge(language)]
+    fixed = [*_likelihoods(language), *_tasks(), *_manners(language), *_knowledge(language)]
     public = [
         Measure(f"{name}.{score}", f"{OURS.get(name, name)}, {score}", score, (name,), _kind(score))
         for name in sorted(asked)
@@ -70,7 +70,7 @@ def _kind(score: str) -> str:
 
 
 def _likelihoods(language: str) -> list[Measure]:
-    names = {language: "Urdu" if language == "ur" else language, "en": "English"}
+    names = {language: pack.settings(language)["name"], "en": "English"}
     return [
         Measure(f"bits_per_byte_{code}", f"{name} bits per byte", "bits_per_byte", (f"documents_{code}",), "mean", lower=True)
         for code, name in names.items()
@@ -89,7 +89,7 @@ def _tasks() -> list[Measure]:
 
 
 def _knowledge(language: str) -> list[Measure]:
-    prompts = {language: "Urdu prompt" if language == "ur" else f"{language} prompt", "en": "English prompt"}
+    prompts = {language: f"{pack.settings(language)['name']} prompt", "en": "English prompt"}
     letters = [
         Measure(f"knowledge_{code}", f"native knowledge, letter, {name}", "accuracy", (f"knowledge_{code}",))
         for code, name in prompts.items()
@@ -97,12 +97,12 @@ def _knowledge(language: str) -> list[Measure]:
     return [*letters, Measure("always_a", "native knowledge, if always A", "always_a", (f"knowledge_{language}",))]
 
 
-def _manners() -> list[Measure]:
+def _manners(language: str) -> list[Measure]:
     return [
         Measure("stops_by_itself", "answers that stop by themselves", "stops_by_itself", FREE),
         Measure("empty", "empty answers", "empty", FREE, lower=True),
         Measure("repetition", "repeated 4-grams in answers", "repetition", FREE, "mean", lower=True),
-        Measure("urdu_purity", "Urdu purity of answers", "urdu_purity", FREE, "mean"),
+        Measure("urdu_purity", f"{pack.settings(language)['name']} purity of answers", "urdu_purity", FREE, "mean"),
         Measure("language_kept", "answers in the language asked", "language_kept", FREE),
         Measure("over_refusal", "harmless requests refused", "over_refusal", ("behaviour",), lower=True),
         Measure("safe_completion", "harmful requests declined", "safe_completion", ("behaviour",)),
