@@ -21,6 +21,7 @@ FLOORS = (
         "held_out",
         "statistics",
         "figures",
+        "install",
     },
     {"platform", "limits", "client", "batch", "chat_format", "model", "mirror", "session", "continuation"},
     {"synth", "training", "evaluation", "release"},
