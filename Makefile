@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 EXTRA = $(BIN)/python -c "import sys, tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies'][sys.argv[1]])"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format notebooks clean
+.PHONY: help setup demo test test-slow lint format notebooks front-door kaggle publish-as clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,6 +41,20 @@ format: setup ## ruff: mend what can be mended
 
 notebooks: setup ## make each notebook's .ipynb from its .py
 	$(BIN)/python -m jupytext --sync notebooks/*.py
+
+front-door: setup ## bring badges, install cells and Kaggle metadata into step with pyproject.toml
+	$(BIN)/python tools/front_door.py write
+
+kaggle: setup ## check kaggle/*/kernel-metadata.json; then: kaggle kernels push -p kaggle/00_quickstart
+	$(BIN)/python tools/front_door.py check
+
+# `make publish-as OWNER/NAME`: the word after it is its argument, not something to make.
+REPOSITORY := $(wordlist 2,2,$(MAKECMDGOALS))
+publish-as: setup ## make publish-as OWNER/NAME [KAGGLE=USER]: set the public address everywhere
+	$(BIN)/python tools/front_door.py publish-as $(REPOSITORY) $(KAGGLE)
+ifneq ($(and $(filter publish-as,$(firstword $(MAKECMDGOALS))),$(REPOSITORY)),)
+$(REPOSITORY): ; @:
+endif
 
 clean: ## remove runs and caches, keep .venv
 	rm -rf runs unsloth_compiled_cache .pytest_cache .ruff_cache .hypothesis

@@ -25,6 +25,7 @@
 # # 00 · Quickstart: the whole path, once, in small
 #
 # <!-- badges -->
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/alif_kit/blob/main/notebooks/00_quickstart.ipynb) [![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)](https://www.kaggle.com/notebooks/welcome?src=https://raw.githubusercontent.com/OWNER/alif_kit/main/notebooks/00_quickstart.ipynb) [source](https://github.com/OWNER/alif_kit/blob/main/notebooks/00_quickstart.ipynb)
 # <!-- /badges -->
 #
 # <div dir="rtl" lang="ur" style="font-family:'Noto Nastaliq Urdu',serif;line-height:2.3">
@@ -37,7 +38,7 @@
 # adapter that has learnt to answer, a verdict that compares it with its base, and an
 # answer to a question of yours.
 #
-# **Time, memory, cost:** about 4 minutes, 2 GB of memory and $0.00 on two CPU cores
+# **Time, memory, cost:** 2 to 4 minutes, 2 GB of memory and $0.00 on two CPU cores
 # (measured). On a free T4 about 15 minutes, 4 GB of its memory and $0.00 with a base of
 # one billion parameters (planned). No key is needed.
 #
@@ -49,7 +50,21 @@
 # - **bits per byte**: how hard a text is for a model to foresee; lower is better
 
 # %% tags=["install"]
-pass
+# @title Install: about a minute; run it again after a disconnect
+import importlib.metadata, os, pathlib, subprocess, sys
+KIT = "git+https://github.com/OWNER/alif_kit@v0.1.0"  # make publish-as
+os.environ["GIT_TERMINAL_PROMPT"], here = "0", pathlib.Path.cwd()
+checkout = [p for p in (here, *here.parents) if (p / "alif_kit/pins.toml").is_file()]
+sys.path[:0] = map(str, checkout[:1])  # inside a checkout, the checkout
+wheels = here.parent.glob("input/**/alif_kit-*.whl")  # of an attached Kaggle data set
+source = [["-e", p] for p in checkout] + [[p] for p in wheels] + [[KIT]]
+pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+there = any(importlib.metadata.distributions(name="alif-kit"))
+if not there and subprocess.run([*pip, *map(str, source[0])]).returncode:
+    say = "alif_kit cannot be fetched: on Kaggle switch on Settings, Internet, or"
+    sys.exit(f"{say} attach its wheel; elsewhere, is {KIT} a published repository?")
+from alif_kit import install
+install.into_image()
 
 # %% tags=["parameters"]
 MODE = "auto"  # @param ["auto", "smoke", "quick"]
@@ -102,8 +117,8 @@ notebook.urdu(f"{example.instruction}\n{example.input}\n\n{example.output}")
 
 # %% [markdown]
 # ## Continued pretraining
-# The base reads running Urdu text, to know the language better before it learns to answer.
-# Some English stays among it, so that English is not forgotten.
+# The base reads running Urdu text, to know the language better before it learns to
+# answer. Some English stays among it, so that English is not forgotten.
 
 # %%
 pretrained = trainer.pretrain(run)
@@ -146,7 +161,7 @@ assert better, "pretraining did not make held-out Urdu easier to foresee"
 better = answered["finetune"]["value"] < answered["base"]["value"]
 assert better, "fine-tuning did not bring held-out answers closer"
 assert run.file("evaluation", "gate.json").is_file(), "the gate gave no verdict"
-print("held-out Urdu and held-out answers both improved; the report:", report.build(run))
+print("held-out Urdu and answers both improved; the report:", report.build(run))
 
 # %% [markdown]
 # ## What you have now

@@ -25,6 +25,7 @@
 # # 01 · Generate: from hand-written seeds to a data set
 #
 # <!-- badges -->
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/alif_kit/blob/main/notebooks/01_generate.ipynb) [![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)](https://www.kaggle.com/notebooks/welcome?src=https://raw.githubusercontent.com/OWNER/alif_kit/main/notebooks/01_generate.ipynb) [source](https://github.com/OWNER/alif_kit/blob/main/notebooks/01_generate.ipynb)
 # <!-- /badges -->
 #
 # <div dir="rtl" lang="ur" style="font-family:'Noto Nastaliq Urdu',serif;line-height:2.3">
@@ -33,8 +34,8 @@
 #
 # </div>
 #
-# **What you will have:** instruction data in seven categories, each row with where it came
-# from; a funnel that accounts for every candidate; a held-out part; a card.
+# **What you will have:** instruction data in seven categories, each row with where it
+# came from; a funnel that accounts for every candidate; a held-out part; a card.
 #
 # **Time, memory, cost:** under a minute, 1 GB of memory and $0.00 with the demonstration
 # teacher (measured). With a real teacher the estimate below gives requests, minutes and
@@ -48,7 +49,21 @@
 # - **held out**: kept away from training, so that it can be used to measure
 
 # %% tags=["install"]
-pass
+# @title Install: about a minute; run it again after a disconnect
+import importlib.metadata, os, pathlib, subprocess, sys
+KIT = "git+https://github.com/OWNER/alif_kit@v0.1.0"  # make publish-as
+os.environ["GIT_TERMINAL_PROMPT"], here = "0", pathlib.Path.cwd()
+checkout = [p for p in (here, *here.parents) if (p / "alif_kit/pins.toml").is_file()]
+sys.path[:0] = map(str, checkout[:1])  # inside a checkout, the checkout
+wheels = here.parent.glob("input/**/alif_kit-*.whl")  # of an attached Kaggle data set
+source = [["-e", p] for p in checkout] + [[p] for p in wheels] + [[KIT]]
+pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+there = any(importlib.metadata.distributions(name="alif-kit"))
+if not there and subprocess.run([*pip, *map(str, source[0])]).returncode:
+    say = "alif_kit cannot be fetched: on Kaggle switch on Settings, Internet, or"
+    sys.exit(f"{say} attach its wheel; elsewhere, is {KIT} a published repository?")
+from alif_kit import install
+install.into_image()
 
 # %% tags=["parameters"]
 MODE = "auto"  # @param ["auto", "smoke", "t4"]

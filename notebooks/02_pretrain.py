@@ -25,6 +25,7 @@
 # # 02 · Pretrain: let the base read Urdu
 #
 # <!-- badges -->
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/alif_kit/blob/main/notebooks/02_pretrain.ipynb) [![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)](https://www.kaggle.com/notebooks/welcome?src=https://raw.githubusercontent.com/OWNER/alif_kit/main/notebooks/02_pretrain.ipynb) [source](https://github.com/OWNER/alif_kit/blob/main/notebooks/02_pretrain.ipynb)
 # <!-- /badges -->
 #
 # <div dir="rtl" lang="ur" style="font-family:'Noto Nastaliq Urdu',serif;line-height:2.3">
@@ -33,8 +34,8 @@
 #
 # </div>
 #
-# **What you will have:** an adapter that has read running Urdu text, with English among it
-# so that English is not forgotten, and held-out bits per byte before and after.
+# **What you will have:** an adapter that has read running Urdu text, with English among
+# it so that English is not forgotten, and held-out bits per byte before and after.
 #
 # **Time, memory, cost:** two minutes, 2 GB of memory and $0.00 on two CPU cores with the
 # pack's sample corpus (measured). On a T4 the plan below says memory, hours and how many
@@ -48,7 +49,21 @@
 # - **replay**: old material, here English, that keeps what is known from being lost
 
 # %% tags=["install"]
-pass
+# @title Install: about a minute; run it again after a disconnect
+import importlib.metadata, os, pathlib, subprocess, sys
+KIT = "git+https://github.com/OWNER/alif_kit@v0.1.0"  # make publish-as
+os.environ["GIT_TERMINAL_PROMPT"], here = "0", pathlib.Path.cwd()
+checkout = [p for p in (here, *here.parents) if (p / "alif_kit/pins.toml").is_file()]
+sys.path[:0] = map(str, checkout[:1])  # inside a checkout, the checkout
+wheels = here.parent.glob("input/**/alif_kit-*.whl")  # of an attached Kaggle data set
+source = [["-e", p] for p in checkout] + [[p] for p in wheels] + [[KIT]]
+pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+there = any(importlib.metadata.distributions(name="alif-kit"))
+if not there and subprocess.run([*pip, *map(str, source[0])]).returncode:
+    say = "alif_kit cannot be fetched: on Kaggle switch on Settings, Internet, or"
+    sys.exit(f"{say} attach its wheel; elsewhere, is {KIT} a published repository?")
+from alif_kit import install
+install.into_image()
 
 # %% tags=["parameters"]
 MODE = "auto"  # @param ["auto", "smoke", "t4"]
@@ -164,6 +179,6 @@ print(f"Urdu {before['ur']:.3f} to {after['ur']:.3f} bits per byte, done once")
 
 # %% [markdown]
 # ## What you have now
-# `pretrain/adapter/`, `pretrain/metrics.csv` and the cleaned corpus in `pretrain/corpus/`.
+# `pretrain/adapter/`, `pretrain/metrics.csv`, and the clean corpus in `pretrain/corpus/`.
 #
 # Next: [03 · Fine-tune](03_finetune.ipynb) teaches it to answer, in the same run folder.

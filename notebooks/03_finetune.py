@@ -25,6 +25,7 @@
 # # 03 · Fine-tune: teach it to answer
 #
 # <!-- badges -->
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/alif_kit/blob/main/notebooks/03_finetune.ipynb) [![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)](https://www.kaggle.com/notebooks/welcome?src=https://raw.githubusercontent.com/OWNER/alif_kit/main/notebooks/03_finetune.ipynb) [source](https://github.com/OWNER/alif_kit/blob/main/notebooks/03_finetune.ipynb)
 # <!-- /badges -->
 #
 # <div dir="rtl" lang="ur" style="font-family:'Noto Nastaliq Urdu',serif;line-height:2.3">
@@ -33,12 +34,12 @@
 #
 # </div>
 #
-# **What you will have:** an adapter that answers Urdu and English instructions, trained on
-# the answers only, and some of its answers to read.
+# **What you will have:** an adapter that answers Urdu and English instructions, trained
+# on the answers only, and some of its answers to read.
 #
-# **Time, memory, cost:** three minutes, 2 GB of memory and $0.00 on two CPU cores, earlier
-# lessons included if the run folder has none (measured). On a free T4 about an hour for
-# 5,000 examples with a base of four billion parameters, 7 GB of its memory (planned).
+# **Time, memory, cost:** three minutes, 2 GB of memory and $0.00 on two CPU cores,
+# earlier lessons included if the run folder has none (measured). On a free T4 about half
+# an hour for 5,000 examples with a base of four billion parameters, 7 GB (planned).
 #
 # **Words used here** (all of them: [glossary](../docs/glossary.md))
 #
@@ -48,7 +49,21 @@
 # - **EOS**: the token by which an answer ends; a model that never learnt it talks on
 
 # %% tags=["install"]
-pass
+# @title Install: about a minute; run it again after a disconnect
+import importlib.metadata, os, pathlib, subprocess, sys
+KIT = "git+https://github.com/OWNER/alif_kit@v0.1.0"  # make publish-as
+os.environ["GIT_TERMINAL_PROMPT"], here = "0", pathlib.Path.cwd()
+checkout = [p for p in (here, *here.parents) if (p / "alif_kit/pins.toml").is_file()]
+sys.path[:0] = map(str, checkout[:1])  # inside a checkout, the checkout
+wheels = here.parent.glob("input/**/alif_kit-*.whl")  # of an attached Kaggle data set
+source = [["-e", p] for p in checkout] + [[p] for p in wheels] + [[KIT]]
+pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+there = any(importlib.metadata.distributions(name="alif-kit"))
+if not there and subprocess.run([*pip, *map(str, source[0])]).returncode:
+    say = "alif_kit cannot be fetched: on Kaggle switch on Settings, Internet, or"
+    sys.exit(f"{say} attach its wheel; elsewhere, is {KIT} a published repository?")
+from alif_kit import install
+install.into_image()
 
 # %% tags=["parameters"]
 MODE = "auto"  # @param ["auto", "smoke", "t4"]

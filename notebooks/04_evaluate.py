@@ -25,6 +25,7 @@
 # # 04 · Evaluate: is it better than its base?
 #
 # <!-- badges -->
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/alif_kit/blob/main/notebooks/04_evaluate.ipynb) [![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)](https://www.kaggle.com/notebooks/welcome?src=https://raw.githubusercontent.com/OWNER/alif_kit/main/notebooks/04_evaluate.ipynb) [source](https://github.com/OWNER/alif_kit/blob/main/notebooks/04_evaluate.ipynb)
 # <!-- /badges -->
 #
 # <div dir="rtl" lang="ur" style="font-family:'Noto Nastaliq Urdu',serif;line-height:2.3">
@@ -33,12 +34,12 @@
 #
 # </div>
 #
-# **What you will have:** every figure of the tuned model beside its base's, with its *n* and
-# its interval; a test for each difference; the examples on which the two differ most; and
-# a verdict: pass, fail, or not enough evidence.
+# **What you will have:** every figure of the tuned model beside its base's, with its
+# *n* and its interval; a test for each difference; the examples on which the two differ
+# most; and a verdict: pass, fail, or not enough evidence.
 #
-# **Time, memory, cost:** about 4 minutes, 2 GB of memory and $0.00 on two CPU cores
-# (measured). On a free T4 about an hour for 200 examples a set (planned). A judge, which
+# **Time, memory, cost:** one to four minutes, 2 GB of memory and $0.00 on two CPU cores
+# (measured). On a free T4 about an hour for 200 examples a set (a guess). A judge, which
 # is off here, costs what its endpoint asks.
 #
 # **Words used here** (all of them: [glossary](../docs/glossary.md))
@@ -49,7 +50,21 @@
 # - **gate**: the rule that fails a model which is worse than its base where it matters
 
 # %% tags=["install"]
-pass
+# @title Install: about a minute; run it again after a disconnect
+import importlib.metadata, os, pathlib, subprocess, sys
+KIT = "git+https://github.com/OWNER/alif_kit@v0.1.0"  # make publish-as
+os.environ["GIT_TERMINAL_PROMPT"], here = "0", pathlib.Path.cwd()
+checkout = [p for p in (here, *here.parents) if (p / "alif_kit/pins.toml").is_file()]
+sys.path[:0] = map(str, checkout[:1])  # inside a checkout, the checkout
+wheels = here.parent.glob("input/**/alif_kit-*.whl")  # of an attached Kaggle data set
+source = [["-e", p] for p in checkout] + [[p] for p in wheels] + [[KIT]]
+pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+there = any(importlib.metadata.distributions(name="alif-kit"))
+if not there and subprocess.run([*pip, *map(str, source[0])]).returncode:
+    say = "alif_kit cannot be fetched: on Kaggle switch on Settings, Internet, or"
+    sys.exit(f"{say} attach its wheel; elsewhere, is {KIT} a published repository?")
+from alif_kit import install
+install.into_image()
 
 # %% tags=["parameters"]
 MODE = "auto"  # @param ["auto", "smoke", "t4"]
@@ -82,8 +97,10 @@ notebook.catch_up(run, "evaluate")
 
 # %%
 works, missing = sets.gather(run)
-sizes = [len(w.items) or len(w.documents) or len(w.task.get("rows") or []) for w in works]
-lines = [(w.name, n or "as its task has") for w, n in zip(works, sizes)]
+lines = []
+for work in works:
+    rows = work.items or work.documents or work.task.get("rows", ())
+    lines += [(work.name, len(rows) or "as its task has")]
 notebook.rows(["set", "examples"], lines)
 print("not to be had here:", "; ".join(missing) or "nothing")
 item = next(w.items[0] for w in works if w.name == "knowledge_ur")
@@ -107,8 +124,9 @@ notebook.rows(*evaluation_report.short_table(run))
 lines = []
 for right, n in ((6, 10), (60, 100), (600, 1000)):
     found = statistics.wilson(right, n)
+    between = f"{found.low:.1%} to {found.high:.1%}"
     least = statistics.smallest_difference(n, 0.3)
-    lines += [(f"{right} of {n}", f"{found.low:.1%} to {found.high:.1%}", f"{least:.1%}")]
+    lines += [(f"{right} of {n}", between, f"{least:.1%}")]
 notebook.rows(["right", "95 % interval", "smallest difference that shows"], lines)
 notebook.show(evaluation_report.difference_plot(results))
 

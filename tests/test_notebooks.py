@@ -36,7 +36,10 @@ def test_cells_are_short_and_define_nothing(source):
         tree = ast.parse(cell.source)
         assert not [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
         assert len(cell.source.splitlines()) <= 15
-    assert max(len(line) for cell in jupytext.read(source).cells for line in cell.source.splitlines()) <= 88
+    assert (
+        max(len(line) for cell in jupytext.read(source).cells for line in cell.source.splitlines() if "colab-badge" not in line)
+        <= 88
+    )
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
