@@ -1,5 +1,6 @@
 """Documentation: every command is in the README, every link and path in it exists, pins agree."""
 
+import importlib.util
 import re
 import tomllib
 from pathlib import Path
@@ -8,17 +9,18 @@ from test_cli import commands
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = README + (ROOT / "docs" / "commands.md").read_text("utf-8")
 
 
 def test_every_command_is_documented():
     names = set(commands()) - {"teacher", "synth", "review"}
     names |= {f"{group} {name}" for group in ("teacher", "synth", "review") for name in commands(group)}
-    assert [name for name in sorted(names) if f"alif {name}" not in README] == []
+    assert [name for name in sorted(names) if f"alif {name}" not in COMMANDS] == []
 
 
 def test_every_command_the_readme_names_exists():
     known = set(commands())
-    assert set(re.findall(r"`alif ([a-z-]+)", README)) <= known
+    assert set(re.findall(r"`alif ([a-z-]+)", COMMANDS)) <= known
 
 
 def test_relative_links_resolve():
@@ -34,6 +36,14 @@ def test_every_setting_the_documents_name_exists():
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         named = re.findall(r"--set ([a-z_.]+)=", page.read_text("utf-8"))
         assert set(named) - known <= {"field"}, page
+
+
+def test_what_a_free_session_buys_is_what_the_planner_says():
+    spec = importlib.util.spec_from_file_location("free_session", ROOT / "bench" / "free_session.py")
+    free_session = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(free_session)
+    shown = README.split("<!-- free session -->\n")[1].split("\n<!-- /free session -->")[0]
+    assert shown == free_session.table()
 
 
 def test_the_unsloth_pins_in_the_readme_are_the_pins():
