@@ -33,7 +33,7 @@ def start(
 
     `mode`: a preset, or `auto` for `on_gpu` where a card is and `smoke` where none is; a run that exists keeps its own.
     `run_dir`: a name under the platform's durable folder, or a path. `hours`: 0 takes the platform's own limit. `changes`: settings
-    by dotted name; empty values leave the setting as it is. Raises UserError where the card, the folder or a setting will not do.
+    by dotted name; None leaves a setting as it is. Raises UserError where the card, the folder or a setting will not do.
     """
     _short_errors()
     warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm's; the kit has bars of its own
@@ -66,7 +66,7 @@ def folder_of(run_dir: str) -> Path:
 
 
 def _set(changes: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in changes.items() if value not in ("", {}, None)}
+    return {name: value for name, value in changes.items() if value is not None}
 
 
 def _source(mode: str, folder: Path, facts: Facts, on_gpu: str) -> tuple[str, str]:

@@ -90,7 +90,7 @@ from alif_kit.evaluation.generate import text_nll
 from alif_kit.held_out import held_out
 from alif_kit.training import bases, budget, cards, prepare, trainer
 
-changes = {"corpus.source": SOURCE, **OVERRIDES}
+changes = {"corpus.source": SOURCE or None, **OVERRIDES}
 run = notebook.start(MODE, RUN_DIR, HOURS, changes, drive=KEEP_ON_DRIVE)
 
 # %% [markdown]

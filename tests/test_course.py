@@ -48,6 +48,25 @@ def test_the_six_go_on_from_one_another(course):
 
 
 @pytest.mark.slow
+def test_after_a_disconnect_the_same_notebook_does_nothing_twice(course, tmp_path):
+    import papermill
+
+    run = course[1]
+    before = (run / "ledger.jsonl").read_bytes(), (run / "finetune" / "metrics.csv").stat().st_mtime_ns
+    parameters = {"RUN_DIR": str(run), "OVERRIDES": SIZE, "QUESTION": "آپ کون ہیں؟"}
+    papermill.execute_notebook(FOLDER / "00_quickstart.ipynb", tmp_path / "again.ipynb", parameters=parameters, progress_bar=False)
+    assert ((run / "ledger.jsonl").read_bytes(), (run / "finetune" / "metrics.csv").stat().st_mtime_ns) == before
+
+
+@pytest.mark.slow
+def test_lesson_01_needs_no_key_where_a_card_would_be(tmp_path):
+    papermill = pytest.importorskip("papermill")
+    parameters = {"MODE": "t4", "RUN_DIR": str(tmp_path / "run"), "EXAMPLES": 40}
+    papermill.execute_notebook(FOLDER / "01_generate.ipynb", tmp_path / "01.ipynb", parameters=parameters, progress_bar=False)
+    assert (tmp_path / "run" / "data" / "train.jsonl").is_file()
+
+
+@pytest.mark.slow
 def test_no_page_is_a_wall_of_logs(course):
     for name, out in course[0].items():
         for cell in nbformat.read(out, 4).cells:

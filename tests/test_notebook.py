@@ -42,7 +42,7 @@ def test_auto_takes_the_small_demonstration_without_a_card_and_the_lessons_own_p
 
 def test_a_run_that_exists_keeps_its_settings_and_takes_what_may_change(tmp_path, here, shown):
     folder = str(tmp_path / "r")
-    first = notebook.start("smoke", folder, 0, {"synth.targets": {"qa": 3}, "corpus.source": ""})
+    first = notebook.start("smoke", folder, 0, {"synth.targets": {"qa": 3}, "corpus.source": None})
     assert first.config.corpus.source == "pack" and "new" in shown[-1]
     with first.stage("generate"):
         pass
@@ -53,6 +53,11 @@ def test_a_run_that_exists_keeps_its_settings_and_takes_what_may_change(tmp_path
     assert "has generate; goes on from there" in shown[-1] and "after 2.5 hours" in shown[-1]
     with pytest.raises(UserError, match="was started with preset = 'smoke', now it is 't4'"):
         notebook.start("t4", folder)
+
+
+def test_an_empty_text_is_a_setting_too(tmp_path, here):
+    run = notebook.start("t4", str(tmp_path / "r"), 0, {"teacher.key_name": "", "teacher.base_url": "demo"})
+    assert run.config.teacher.key_name == ""
 
 
 def test_a_p100_is_refused_before_a_folder_is_made(tmp_path, here):
