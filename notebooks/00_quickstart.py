@@ -61,10 +61,10 @@ os.environ["GIT_TERMINAL_PROMPT"], here = "0", pathlib.Path.cwd()
 checkout = [p for p in (here, *here.parents) if (p / "alif_kit/pins.toml").is_file()]
 sys.path[:0] = map(str, checkout[:1])  # inside a checkout, the checkout
 wheels = here.parent.glob("input/**/alif_kit-*.whl")  # of an attached Kaggle data set
-source = [["-e", p] for p in checkout] + [[p] for p in wheels] + [[KIT]]
-pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+source = [["-e", str(p)] for p in checkout] + [[str(p)] for p in wheels] + [[KIT]]
+pip = [sys.executable, "-m", "pip", "install", "--no-deps", *source[0]]
 there = any(importlib.metadata.distributions(name="alif-kit"))
-if not there and subprocess.run([*pip, *map(str, source[0])]).returncode:
+if not there and subprocess.run(pip, capture_output=True).returncode:
     say = "alif_kit cannot be fetched: on Kaggle switch on Settings, Internet, or"
     sys.exit(f"{say} attach its wheel; elsewhere, is {KIT} a published repository?")
 from alif_kit import install

@@ -31,9 +31,9 @@
 # <div dir="rtl" lang="ur" style="font-family:'Noto Nastaliq Urdu',serif;line-height:2.3">
 #
 # اس سبق میں بنیادی ماڈل رواں اردو تحریریں پڑھتا ہے تاکہ زبان سے مانوس ہو جائے۔ بیچ
-# بیچ میں کچھ انگریزی بھی رکھی جاتی ہے کہ وہ بھول نہ جائے۔ پڑھائی سے پہلے اور بعد میں
-# ایسی تحریروں پر جانچ ہوتی ہے جو ماڈل نے کبھی نہیں دیکھیں۔ کام بیچ میں رک جائے تو یہی
-# سبق دوبارہ چلائیے؛ وہیں سے آگے بڑھے گا جہاں رکا تھا۔
+# بیچ میں کچھ انگریزی بھی رکھی جاتی ہے تاکہ ماڈل اسے بھول نہ جائے۔ پڑھائی سے پہلے اور
+# بعد میں ایسی تحریروں پر جانچ ہوتی ہے جو ماڈل نے کبھی نہیں دیکھیں۔ کام بیچ میں رک جائے
+# تو یہی سبق دوبارہ چلائیے؛ وہیں سے آگے بڑھے گا جہاں رکا تھا۔
 #
 # </div>
 #
@@ -59,10 +59,10 @@ os.environ["GIT_TERMINAL_PROMPT"], here = "0", pathlib.Path.cwd()
 checkout = [p for p in (here, *here.parents) if (p / "alif_kit/pins.toml").is_file()]
 sys.path[:0] = map(str, checkout[:1])  # inside a checkout, the checkout
 wheels = here.parent.glob("input/**/alif_kit-*.whl")  # of an attached Kaggle data set
-source = [["-e", p] for p in checkout] + [[p] for p in wheels] + [[KIT]]
-pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+source = [["-e", str(p)] for p in checkout] + [[str(p)] for p in wheels] + [[KIT]]
+pip = [sys.executable, "-m", "pip", "install", "--no-deps", *source[0]]
 there = any(importlib.metadata.distributions(name="alif-kit"))
-if not there and subprocess.run([*pip, *map(str, source[0])]).returncode:
+if not there and subprocess.run(pip, capture_output=True).returncode:
     say = "alif_kit cannot be fetched: on Kaggle switch on Settings, Internet, or"
     sys.exit(f"{say} attach its wheel; elsewhere, is {KIT} a published repository?")
 from alif_kit import install

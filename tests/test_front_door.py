@@ -123,7 +123,8 @@ def python(tmp_path_factory):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     (folder / "fake" / "pip").mkdir(parents=True)
     (folder / "fake" / "pip" / "__init__.py").touch()
-    said = "import os, sys\nprint('PIP', *sys.argv[1:], os.environ['GIT_TERMINAL_PROMPT'], flush=True)\nsys.exit(int(os.environ['PIP_ENDS']))\n"
+    said = "import os, sys\nfile = open(os.environ['PIP_SAYS'], 'w')\nprint('PIP', *sys.argv[1:], os.environ['GIT_TERMINAL_PROMPT'], file=file)\n"
+    said += "file.close()\nsys.exit(int(os.environ['PIP_ENDS']))\n"
     (folder / "fake" / "pip" / "__main__.py").write_text(said)
     (folder / "kit" / "alif_kit").mkdir(parents=True)
     (folder / "kit" / "alif_kit" / "__init__.py").touch()
@@ -134,9 +135,17 @@ def python(tmp_path_factory):
 def run_cell(python, cwd, *, pip_ends=0, path=("fake", "kit")):
     cwd.mkdir(parents=True, exist_ok=True)
     cell = front_door.install_cell(front_door.read_address(ROOT))
-    environment = {**os.environ, "PIP_ENDS": str(pip_ends), "PYTHONPATH": os.pathsep.join(str(python / name) for name in path)}
+    says = cwd.parent / "pip.txt"
+    environment = {
+        **os.environ,
+        "PIP_ENDS": str(pip_ends),
+        "PIP_SAYS": str(says),
+        "PYTHONPATH": os.pathsep.join(str(python / name) for name in path),
+    }
     command = [python / "venv" / "bin" / "python", "-c", cell]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    done.stdout += says.read_text() if says.is_file() else ""
+    return done
 
 
 def test_the_cell_is_short_and_defines_nothing():
@@ -147,7 +156,7 @@ def test_the_cell_is_short_and_defines_nothing():
 
 def test_without_anything_else_the_tag_of_the_repository_is_fetched_without_asking_for_a_password(python, tmp_path):
     done = run_cell(python, tmp_path / "working")
-    assert "PIP install --quiet --no-deps git+https://github.com/OWNER/alif_kit@v0.1.0 0" in done.stdout and "INTO" in done.stdout
+    assert "PIP install --no-deps git+https://github.com/OWNER/alif_kit@v0.1.0 0" in done.stdout and "INTO" in done.stdout
 
 
 def test_a_wheel_in_an_attached_data_set_comes_before_it(python, tmp_path):
