@@ -19,16 +19,19 @@ HOMES = {
     "gpu": ("unsloth.models.loader", "unsloth.trainer", "unsloth.chat_templates"),
     "cpu": ("unsloth._cpu_init",),
 }
+LIBRARIES = ("unsloth", "unsloth_zoo", "trl", "transformers", "openai", "peft")
 # What a variable of alif_kit holds, where only running it would tell.
 HOLDS = {
     "trainer_class": "unsloth.UnslothTrainer",
     "arguments_class": "unsloth.UnslothTrainingArguments",
     "prepare().FastLanguageModel": "unsloth.FastLanguageModel",
+    "self._openai.files": "openai.resources.files.AsyncFiles",
+    "self._openai.batches": "openai.resources.batches.AsyncBatches",
     "self.client.chat.completions": "openai.resources.chat.completions.completions.Completions",
     "self._create": "openai.resources.chat.completions.completions.AsyncCompletions.create",
 }
 # Where a function hands on the keywords that it does not name itself; "": the kit means only those that are named.
-HANDS_ON = {"get_peft_model": "peft.LoraConfig", "from_pretrained": ""}
+HANDS_ON = {"get_peft_model": "peft.LoraConfig", "from_pretrained": "", "BitsAndBytesConfig": ""}
 
 
 @dataclass
@@ -62,6 +65,11 @@ class Reader:
         places = self.home if owner == Found("module", "unsloth") else ()
         found = [signatures.member(Found("module", place), name) for place in places]
         return next((f for f in found if isinstance(f, Found)), None) if places else signatures.member(owner, name)
+
+    def look(self, dotted: str) -> Found | str | None:
+        """A dotted name; those of unsloth where it gets them from."""
+        top, _, name = dotted.partition(".")
+        return self.attribute(Found("module", top), name) if top == "unsloth" and name.isidentifier() else signatures.look(dotted)
 
     def judge(self, node: ast.AST, where: str) -> None:
         """Everything under a node."""
@@ -109,14 +117,15 @@ class Reader:
 
 
 def lesson_calls(source: Path) -> Calls:
-    """Every call of alif_kit in a lesson passes what it takes; every attribute that is used exists."""
-    reader = Reader({}, ("alif_kit",))
+    """Every call of alif_kit or a library in a lesson passes what it takes; every attribute that is used exists."""
+    reader = Reader({}, ("alif_kit", *LIBRARIES), HOMES["gpu"])
     for where, tree in codes(source):
         for statement in tree.body:
             for name, dotted in signatures.imported(statement, "").items():
-                if dotted.startswith("alif_kit") and signatures.look(dotted) == MISSING:
+                found = reader.look(dotted) if dotted.split(".")[0] in reader.packages else None
+                if found == MISSING:
                     reader.calls.said.append(f"{where}: {dotted} does not exist")
-                reader.known[name] = _found(dotted)
+                reader.known[name] = found if isinstance(found, Found) else None
             values = [statement] if isinstance(statement, ast.Assign) else []
             stored = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
             for name in stored - {t.id for a in values for t in a.targets if isinstance(t, ast.Name)}:
@@ -125,11 +134,6 @@ def lesson_calls(source: Path) -> Calls:
             for assign in values:
                 _bind(reader, assign)
     return reader.calls
-
-
-def _found(dotted: str) -> Found | None:
-    found = signatures.look(dotted) if dotted.startswith("alif_kit") else None
-    return found if isinstance(found, Found) else None
 
 
 def _bind(reader: Reader, assign: ast.Assign) -> None:
@@ -147,20 +151,21 @@ def _bind(reader: Reader, assign: ast.Assign) -> None:
 
 def library_calls(path: Path, home: str, text: str = "") -> Calls:
     """Every keyword that a file of alif_kit passes to a library exists there. `text` stands for the file's own."""
-    tree, packages = ast.parse(text or path.read_text("utf-8")), ("unsloth", "unsloth_zoo", "trl", "transformers", "openai", "peft")
-    reader = Reader({}, packages, HOMES[home])
+    tree, reader = ast.parse(text or path.read_text("utf-8")), Reader({}, LIBRARIES, HOMES[home])
     for node in ast.walk(tree):
         for name, dotted in signatures.imported(node, "").items():
-            if dotted.split(".")[0] in packages:
-                found = signatures.look(dotted)
+            if dotted.split(".")[0] in LIBRARIES:
+                found = reader.look(dotted)
                 reader.known[name] = found if isinstance(found, Found) else None
         if isinstance(node, ast.Assign):
             _keep_dict(reader, node)
         if isinstance(node, ast.FunctionDef):
             reader.dicts.setdefault(node.name, []).extend(r.value for r in ast.walk(node) if isinstance(r, ast.Return) and r.value)
-    unsloth = Found("module", "unsloth")
+    own = {f"self.{node.name}" for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)}
     for name, dotted in HOLDS.items():
-        found = reader.attribute(unsloth, dotted.split(".")[1]) if dotted.startswith("unsloth") else signatures.look(dotted)
+        if name in own:  # a method of the file's, not what another file keeps under that name
+            continue
+        found = reader.look(dotted)
         reader.known[name] = found if isinstance(found, Found) else None
     reader.judge(tree, path.name)
     return reader.calls

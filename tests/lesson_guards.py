@@ -11,14 +11,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from notebook_guards import CLOSING, OPENING, cells, codes, place
+from notebook_guards import CLOSING, OPENING, cells, codes
 
 HAVE, COST = "**What you will have:**", "**Time, memory, cost:**"
 URDU = re.compile(r'<div dir="rtl" lang="ur"[^>]*>(.*?)</div>', re.DOTALL)
 LETTERS = re.compile(r"[\u0621-\u064a\u0671-\u06d3]")
 FOREIGN = re.compile(r"[\u064a\u0643\u0647]")  # Arabic yeh, kaf and heh: Urdu has its own
 COSTS = {"minutes": r"\bminutes?\b", "GB": r"\bGB\b", "dollars": r"\$\d"}
-LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 IN_KERNEL = {"get_ipython", "display", "__name__"}
 
 
@@ -67,13 +66,15 @@ def _assert_faults(node: ast.Assert) -> list[str]:
 
 
 def closing(source: Path) -> list[str]:
-    """The last cell says what one has now; relative links of all cells lead somewhere."""
-    page, said = cells(source), []
-    if page[-1].cell_type != "markdown" or not page[-1].source.startswith("## What you have now\n"):
+    """The last cell says what one has now, and links to the next lesson; the last lesson to an earlier one."""
+    last, said = cells(source)[-1], []
+    if last.cell_type != "markdown" or not last.source.startswith("## What you have now\n"):
         said.append("the last cell does not begin with `## What you have now`")
-    for i, cell in enumerate(page, 1):
-        links = LINK.findall(cell.source) if cell.cell_type == "markdown" else []
-        said += [f"{place(i)} links to {link}, which is not there" for link in links if not (source.parent / link).exists()]
+    course = sorted(path.name for path in source.parent.glob("[0-9][0-9]_*.ipynb"))
+    number = course.index(f"{source.stem}.ipynb")
+    wanted = course[number + 1 : number + 2] or course[:number]
+    if wanted and not any(f"]({name})" in last.source for name in wanted):
+        said.append(f"the last cell does not link to {' or '.join(wanted)}")
     return said
 
 

@@ -5,14 +5,10 @@ Each takes the path of a lesson's .py or of a Markdown page and returns a senten
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 
-from notebook_guards import CLOSING, OPENING, ROOT, cells
+from notebook_guards import CLOSING, OPENING, ROOT, cells, front_door
 
 LINK = re.compile(r'(?:\]\(<?|^\[[^\]]+\]: <?|(?:src|href)=")(?![a-z]+:)([^)>"\s{}]+)', re.MULTILINE)
 QUOTED = re.compile(r"^ *```.*?^ *```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
@@ -25,16 +21,6 @@ BADGES = {
     ),
     "[source]": "https://github.com/{repository}/blob/main/{lesson}",
 }
-
-
-@cache
-def front_door() -> ModuleType:
-    """tools/front_door.py, which is no package."""
-    spec = importlib.util.spec_from_file_location("front_door_for_guards", ROOT / "tools" / "front_door.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
 
 
 def repository() -> str:
@@ -52,7 +38,7 @@ def words_of(page: Path) -> str:
 
 def linked(page: Path) -> list[str]:
     """Every link to a place of this repository, relative or by its public address, leads to a file and a heading there."""
-    top = ROOT if page.is_relative_to(ROOT) else page.parent
+    top = ROOT if page.is_relative_to(ROOT) else page.parents[1]  # that of a lesson's folder
     text, said = QUOTED.sub("", words_of(page)), []
     for link in LINK.findall(text):
         place, _, anchor = link.partition("#")
@@ -61,7 +47,9 @@ def linked(page: Path) -> list[str]:
             said.append(f"{page.name} links to {link}, which is not in the repository")
         elif anchor and target.suffix in (".md", ".py") and anchor not in anchors(words_of(target)):
             said.append(f"{page.name} links to {link}, but no heading makes that anchor")
-    public = rf"github(?:usercontent)?\.com/(?:github/)?{re.escape(repository())}/(?:(?:blob|tree|raw)/)?main/([^)\s#?\"]+)"
+    public = (
+        rf"(?:github|githubusercontent|google)\.com/(?:github/)?{re.escape(repository())}/(?:(?:blob|tree|raw)/)?main/([^)\s#?\"]+)"
+    )
     named = {place for place in re.findall(public, text) if not (top / place).exists()}
     return said + [f"{page.name} names {place} on GitHub, which is not in the repository" for place in sorted(named)]
 

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import importlib.util
 import json
+import os
 import re
 import shutil
+import sys
 import tempfile
 import tomllib
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jupytext
@@ -26,7 +31,7 @@ LONGEST, WIDEST, MOST_PARAMETERS = 15, 88, 7
 FIRST_PARAMETERS = ["MODE", "RUN_DIR", "HOURS"]
 FORM_TYPES = {"string": (str,), "number": (int, float), "integer": (int,), "boolean": (bool,), "raw": (object,)}
 SECRET = re.compile(r"\bsk-[\w-]{16,}|\bhf_[A-Za-z0-9]{16,}|\bAIza[\w-]{20,}")
-ABSOLUTE = re.compile(r"(?<![\w./~-])/(?:content|kaggle|home|tmp|root|work|mnt|Users)\b|\b[A-Z]:\\")
+ABSOLUTE = re.compile(r"(?<![\w./~-])/(?:content|kaggle|home|tmp|root|work|mnt|Users)\b|\b[A-Z]:[\\/]")
 PIN = re.compile(r"([A-Za-z][\w.-]*)(?:\[[\w,-]+\])?==(\d[\w.+]*\w)")
 
 
@@ -60,16 +65,23 @@ def tagged(source: Path, tag: str) -> list[int]:
 
 
 def in_step(source: Path) -> list[str]:
-    """jupytext, at the pinned version, would change no byte of either file."""
+    """jupytext, at the pinned version, would change no byte of either file, whichever of them is the newer."""
     known = pins(ROOT)["jupytext"]
     here, said = importlib.metadata.version("jupytext"), jupytext.read(source).metadata["jupytext"]["text_representation"]
     wrong = [f"jupytext is {v}, the pin is {'/'.join(known)}" for v in (here, said.get("jupytext_version")) if {v} != known]
+    changed = {name for newer in (".py", ".ipynb") for name in _changed(source, newer)}
+    return wrong + [f"{name} is not in step with its pair; run `make notebooks`" for name in sorted(changed)]
+
+
+def _changed(source: Path, newer: str) -> list[str]:
+    """Which of the two `make notebooks` would change, when the one with this ending was saved last."""
     pair = (source, source.with_suffix(".ipynb"))
     with tempfile.TemporaryDirectory() as folder:
         copies = [Path(shutil.copy(path, folder)) for path in pair]
-        jupytext_command(["--quiet", "--update", "--to", "ipynb", str(copies[0])])
-        changed = [a.name for a, b in zip(pair, copies, strict=True) if a.read_bytes() != b.read_bytes()]
-    return wrong + [f"{name} is not in step with its pair; run `make notebooks`" for name in changed]
+        for path in copies:
+            os.utime(path, (stamp := 1_000_000_000 + (path.suffix == newer) * 60, stamp))
+        jupytext_command(["--quiet", "--sync", *(str(path) for path in copies if path.suffix == newer)])
+        return [a.name for a, b in zip(pair, copies, strict=True) if a.read_bytes() != b.read_bytes()]
 
 
 def clean(source: Path) -> list[str]:
@@ -106,14 +118,15 @@ def plain(source: Path) -> list[str]:
     """Each cell says or does something, once, and defines nothing."""
     said, seen = [], set()
     for i, cell in enumerate(cells(source), 1):
+        tree = parsed(cell) if cell.cell_type == "code" else None
         if not cell.source.strip():
             said.append(f"{place(i)} is empty")
-        elif cell.cell_type == "code" and (tree := parsed(cell)) is None:
+        elif cell.cell_type == "code" and tree is None:
             said.append(f"{place(i)} does not parse")
-        elif cell.cell_type == "code":
-            said += [f"{place(i)} {fault}" for fault in _faults(tree)]
-            said += [f"{place(i)} stands twice"] if ast.dump(tree) in seen else []
-            seen.add(ast.dump(tree))
+        said += [f"{place(i)} {fault}" for fault in _faults(tree)] if tree and cell.source.strip() else []
+        content = ast.dump(tree) if tree and tree.body else " ".join(cell.source.split())
+        said += [f"{place(i)} stands twice"] if content in seen else []
+        seen |= {content} - {""}
     return said
 
 
@@ -184,10 +197,24 @@ def _form_fault(form: str, value: Any) -> str:
 
 
 def install(source: Path) -> list[str]:
-    """The first code cell installs, and no other."""
+    """The first code cell installs, in the words of tools/front_door.py, and no other."""
+    tool = front_door()
+    words = tool.install_cell(tool.read_address(ROOT)).strip()
     first = next((i for i, cell in enumerate(cells(source), 1) if cell.cell_type == "code"), 0)
     found = tagged(source, "install")
-    return [] if found == [first] else [f"the cells tagged install are {found}, expected [{first}], the first code cell"]
+    if found != [first]:
+        return [f"the cells tagged install are {found}, expected [{first}], the first code cell"]
+    return [] if cells(source)[first - 1].source == words else [f"{place(first)} is not the install cell; run `make front-door`"]
+
+
+@cache
+def front_door() -> ModuleType:
+    """tools/front_door.py, which is no package."""
+    spec = importlib.util.spec_from_file_location("front_door_for_guards", ROOT / "tools" / "front_door.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
 
 
 def pins(root: Path) -> dict[str, set[str]]:

@@ -187,7 +187,7 @@ def takes(callee: Found) -> Takes | None:
         return None
     init = next((n for n in reversed(callee.node.body) if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
     own = _signature(Found("function", callee.module, init, True)) if init else _fields(callee)
-    if own and not own.open:
+    if own and not (own.open and _hands_up(init)):
         return own
     parents = [takes(parent) if isinstance(parent, Found) else None for parent in bases(callee)]
     if not parents:
@@ -196,6 +196,12 @@ def takes(callee: Found) -> Takes | None:
         return None
     names = (own.names if own else set()).union(*(parent.names for parent in parents))
     return Takes(names, None, own.required if own else [], any(parent.open for parent in parents))
+
+
+def _hands_up(init: ast.FunctionDef | None) -> bool:
+    """Whether the keywords that an __init__ does not name go to that of the parents; else they are for itself."""
+    calls = [n for n in ast.walk(init) if isinstance(n, ast.Call) and ast.unparse(n.func) == "super().__init__"] if init else []
+    return init is None or any(ast.unparse(k.value) == init.args.kwarg.arg for call in calls for k in call.keywords if not k.arg)
 
 
 def _wrapped(callee: Found) -> Takes | None:
