@@ -40,8 +40,7 @@ def start(
     told = [_one_card()]
     facts = platform.detect()
     platform.refuse(facts)
-    if drive:
-        told.append(session.mount_drive())
+    told.append(session.mount_drive() if drive else _offer_drive(facts))
     folder = folder_of(run_dir)
     told.append(session.continue_from_input(folder))
     wanted = {"session.hours": hours or session.session_hours(), **_set(changes or {})}
@@ -57,6 +56,12 @@ def _one_card() -> str:
         return ""
     os.environ["CUDA_VISIBLE_DEVICES"] = "0"
     return f"{count} cards are here and this notebook uses the first; `alif pretrain --gpus {count}` in a terminal uses all"
+
+
+def _offer_drive(facts: Facts) -> str:
+    if facts.platform != "colab" or platform.drive_mounted():
+        return ""
+    return "runs lie on this session's disk and are lost with it; switch on KEEP_ON_DRIVE to be asked for Google Drive"
 
 
 def folder_of(run_dir: str) -> Path:

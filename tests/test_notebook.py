@@ -90,6 +90,12 @@ def test_drive_is_asked_for_only_on_request_and_hours_come_from_the_platform(tmp
     assert notebook.start("smoke", str(tmp_path / "a")).config.session.hours == 11.5 and "Drive" not in shown[-1]
     notebook.start("smoke", str(tmp_path / "b"), drive=True)
     assert "Drive &lt;is&gt; there" in shown[-1]
+    here["platform"] = "colab"
+    notebook.start("smoke", str(tmp_path / "c"))
+    assert "switch on KEEP_ON_DRIVE" in shown[-1]
+    monkeypatch.setattr(platform, "drive_mounted", lambda: True)
+    notebook.start("smoke", str(tmp_path / "d"))
+    assert "KEEP_ON_DRIVE" not in shown[-1]
 
 
 def test_catching_up_does_what_is_missing_in_order_and_never_pays(tmp_path, monkeypatch, capsys):
