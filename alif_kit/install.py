@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -98,8 +99,8 @@ def _plain(requirement: Any) -> str:
 def into_image() -> None:
     """Install what is missing, from the kernel of a notebook. Running it again costs a second.
 
-    Raises SystemExit with one sentence when pip fails. Restarts the kernel, after saying so, when a package that it has loaded was
-    replaced.
+    Raises SystemExit with one sentence when pip fails. When a package that the kernel has loaded was replaced: says so, restarts
+    it, and raises SystemExit so that no cell runs in between.
     """
     torch, began = _version("torch"), time.monotonic()
     if not unmet([r for part in wanted(torch) for r in part]):
@@ -125,26 +126,43 @@ def _pip(arguments: list[str]) -> None:
         raise SystemExit(sentence(done.stderr))
 
 
-OFFLINE = ("NameResolutionError", "name resolution", "establish a new connection", "Network is unreachable", "ConnectTimeout")
+OFFLINE = (
+    "connection broken by",  # what pip says at each retry, whatever is in the way: no route, a proxy that refuses
+    *("NameResolutionError", "name resolution", "establish a new connection", "Network is unreachable", "ConnectTimeout"),
+)
 
 
 def sentence(said: str) -> str:
     """What pip's errors mean for a person, and what to do."""
-    if any(mark in said for mark in OFFLINE):
-        if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):
-            return "Internet is off: open Settings (right), switch on Internet (a phone-verified account is needed), and run again."
-        return "The package index cannot be reached: check the connection, and run this cell again."
     if "No space left" in said:
         return "The disk is full: delete files you do not need, or restart the session, and run this cell again."
     if "ResolutionImpossible" in said or "conflicting dependencies" in said:
         kept = ", ".join(f"{name} {_version(name) or 'missing'}" for name in pins()["keep"])
         return f"This image ({kept}) and the kit's pins cannot be brought together; take a newer version of the kit, or report it."
+    # After the two above: a connection may also break once, be retried with success, and not be the reason.
+    if any(mark in said for mark in OFFLINE):
+        if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):
+            return (
+                "The package index does not answer, as when Internet is off: open Settings (right), switch on Internet "
+                "(a phone-verified account is needed), and run again."
+            )
+        return "The package index cannot be reached: check the connection, and run this cell again."
     last = [line.strip() for line in said.splitlines() if line.strip()]
     return f"pip could not install what the kit needs: {last[-1] if last else 'it gave no reason'}; run this cell again."
 
 
 def _versions() -> dict[str, str]:
-    return {dist.name: dist.version for dist in metadata.distributions() if dist.name}
+    """Installed versions; of two copies the one found first, which is the one that imports."""
+    found: dict[str, str] = {}
+    for dist in metadata.distributions():
+        if dist.name:
+            found.setdefault(_normal(dist.name), dist.version)
+    return found
+
+
+def _normal(name: str) -> str:
+    """A name as PEP 503 writes it: a newer release may spell its own name in another way."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def stale(before: dict[str, str], after: dict[str, str]) -> list[str]:
@@ -152,17 +170,23 @@ def stale(before: dict[str, str], after: dict[str, str]) -> list[str]:
     changed = {name for name, version in before.items() if after.get(name) != version}
     owners = metadata.packages_distributions()
     loaded = {name.partition(".")[0] for name, module in sys.modules.items() if getattr(module, "__file__", None)}
-    return sorted({owner for name in loaded & owners.keys() for owner in owners[name] if owner in changed})
+    return sorted({owner for name in loaded & owners.keys() for owner in map(_normal, owners[name]) if owner in changed})
 
 
 def _restart_if_needed(replaced: list[str]) -> None:
     if not replaced:
         print("No restart is needed.")
         return
-    from IPython import get_ipython
+    names, kernel = ", ".join(replaced), _kernel()
+    if kernel is None:
+        print(f"{names} had been loaded and changed: what is loaded stays as it was until this Python is started again.")
+        return
+    print(f"{names} had been loaded and changed, so the kernel restarts now: run the cells again from the top.", flush=True)
+    kernel.do_shutdown(True)
+    raise SystemExit("restarting")  # without an error here, cells that are waiting would run in the old kernel before it goes
 
-    print(
-        f"{', '.join(replaced)} had been loaded and changed, so the kernel restarts now: run the cells again from the top.",
-        flush=True,
-    )
-    get_ipython().kernel.do_shutdown(True)
+
+def _kernel() -> Any:
+    """The kernel that can be restarted; None in a plain Python, and in Kaggle's saved run, where it would end the run."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return None if os.environ.get("KAGGLE_KERNEL_RUN_TYPE") == "Batch" else getattr(shell, "kernel", None)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 import tomllib
 import types
 import zipfile
@@ -59,6 +60,38 @@ def test_what_is_met_is_not_installed_again(monkeypatch, capsys):
     assert calls == [] and "nothing was installed" in capsys.readouterr().out
 
 
+def distribution(folder, name, version, *files):
+    """An installed package of which only the metadata and empty modules are there."""
+    info = folder / f"{name.lower().replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+    for file in files:
+        (folder / file).write_text("")
+
+
+def test_unmet_are_the_absent_and_those_of_another_version(tmp_path, monkeypatch):
+    distribution(tmp_path, "alif_probe", "1.2")
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = ["alif-probe>=1", "alif-probe==1.2", "alif-probe>=2", "alif-probe-absent"]
+    assert [str(r) for r in install.unmet(map(Requirement, asked))] == ["alif-probe>=2", "alif-probe-absent"]
+
+
+def test_a_copy_that_is_shadowed_or_spelled_otherwise_does_not_hide_a_change(tmp_path, monkeypatch):
+    distribution(tmp_path / "system", "alif_probe", "1.0")
+    distribution(tmp_path / "local", "alif_probe", "1.1", "alif_probe_module.py")
+    monkeypatch.syspath_prepend(tmp_path / "system")
+    monkeypatch.syspath_prepend(tmp_path / "local")
+    before = install._versions()
+    assert before["alif-probe"] == "1.1"
+    monkeypatch.syspath_prepend(tmp_path / "newer")
+    distribution(tmp_path / "newer", "Alif-Probe", "1.2", "alif_probe_module.py")
+    install.importlib.invalidate_caches()
+    assert install.stale(before, install._versions()) == []
+    monkeypatch.setitem(sys.modules, "alif_probe_module", types.SimpleNamespace(__file__="alif_probe_module.py"))
+    assert install.stale(before, install._versions()) == ["alif-probe"]
+
+
 def test_the_images_own_versions_are_the_constraints(monkeypatch, capsys):
     here = {"torch": CUDA_11, "numpy": "2.1.3", "pillow": "", "datasets": "4.0.0"}
     seen = []
@@ -75,17 +108,56 @@ def test_the_images_own_versions_are_the_constraints(monkeypatch, capsys):
     assert f"kept torch {CUDA_11}, numpy 2.1.3" in said and "No restart is needed" in said
 
 
-def test_a_loaded_package_that_was_replaced_restarts_the_kernel_after_saying_so(monkeypatch, capsys):
+@pytest.fixture
+def asked(monkeypatch):
+    """What the kernel of a notebook's fake shell is asked."""
     import IPython
 
     asked = []
     kernel = types.SimpleNamespace(do_shutdown=asked.append)
     monkeypatch.setattr(IPython, "get_ipython", lambda: types.SimpleNamespace(kernel=kernel))
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
+    return asked
+
+
+def test_a_loaded_package_that_was_replaced_restarts_the_kernel_after_saying_so(asked, capsys):
     before = install._versions()
     name = install.metadata.distribution("pytest").name
     assert install.stale(before, before) == [] and install.stale(before, {**before, name: "0.1"}) == [name]
-    install._restart_if_needed(install.stale(before, {**before, name: "0.1"}))
+    with pytest.raises(SystemExit, match="restarting"):
+        install._restart_if_needed(install.stale(before, {**before, name: "0.1"}))
     assert asked == [True] and "pytest had been loaded and changed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["a saved run of Kaggle", "plain Python"])
+def test_what_cannot_be_restarted_is_said_and_goes_on(monkeypatch, asked, capsys, where):
+    if where == "plain Python":
+        monkeypatch.setattr("IPython.get_ipython", lambda: None)
+    else:
+        monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    install._restart_if_needed(["datasets"])
+    assert asked == [] and "datasets had been loaded and changed: what is loaded stays as it was" in capsys.readouterr().out
+
+
+def test_no_waiting_cell_runs_in_the_kernel_that_goes(monkeypatch):
+    """A real kernel with all cells sent at once, as `Run all` does."""
+    from jupyter_client.manager import start_new_kernel
+
+    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        cells = "from alif_kit import install; install._restart_if_needed(['torchao'])", "print('ran in the old kernel')"
+        first, second = [client.execute(cell) for cell in cells]
+        replies = [client.get_shell_msg(timeout=30) for _ in cells]
+        status = {reply["parent_header"]["msg_id"]: reply["content"]["status"] for reply in replies}
+        assert status == {first: "error", second: "aborted"}
+        deadline = time.monotonic() + 30
+        while manager.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not manager.is_alive()  # Colab, Kaggle and Jupyter start another by themselves
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +171,13 @@ def test_a_loaded_package_that_was_replaced_restarts_the_kernel_after_saying_so(
         (False, "NameResolutionError", "cannot be reached"),
         (True, "ERROR: ResolutionImpossible: for help visit", "cannot be brought together"),
         (True, "OSError: [Errno 28] No space left on device", "disk is full"),
+        (
+            True,
+            "WARNING: Retrying after connection broken by 'OSError('Tunnel connection failed: 403 Forbidden')'",
+            "switch on Internet",
+        ),
+        (False, "connection broken by 'ReadTimeoutError(..)'\nERROR: No matching distribution found for trl", "cannot be reached"),
+        (False, "connection broken by 'ReadTimeoutError(..)'\nERROR: ResolutionImpossible", "cannot be brought together"),
         (True, "a\nERROR: something else\n", "ERROR: something else"),
     ],
 )
