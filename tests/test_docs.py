@@ -1,10 +1,11 @@
-"""Documentation: every command is in the README, every link and path in it exists, pins agree."""
+"""Documentation: commands, settings, make targets and pins that it names exist; its planner table is the planner's."""
 
 import importlib.util
 import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from test_cli import commands
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +39,17 @@ def test_what_a_free_session_buys_is_what_the_planner_says():
     spec.loader.exec_module(free_session)
     shown = README.split("<!-- free session -->\n")[1].split("\n<!-- /free session -->")[0]
     assert shown == free_session.table()
+
+
+def test_a_free_session_counts_no_english_replay_as_urdu():
+    from alif_kit.config import load
+    from alif_kit.training import bases, budget, cards
+
+    config, base = load("t4"), bases.find("unsloth/gemma-3-4b-it")
+    planned = budget.plan(config, cards.card("t4"), base, hours=11, corpus_words=1_000_000)
+    row = next(line for line in README.splitlines() if line.startswith("| gemma-3-4b-it |"))
+    assert planned.corpus_share == pytest.approx(10.56, abs=0.01)
+    assert "| 0.96 million | 3.8 million | 10.6 million |" in row
 
 
 def test_the_unsloth_pins_in_the_readme_are_the_pins():
