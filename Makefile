@@ -48,12 +48,12 @@ front-door: setup ## bring badges, install cells and Kaggle metadata into step w
 kaggle: setup ## check kaggle/*/kernel-metadata.json; then: kaggle kernels push -p kaggle/00_quickstart
 	$(BIN)/python tools/front_door.py check
 
-# `make publish-as OWNER/NAME`: the word after it is its argument, not something to make.
-REPOSITORY := $(wordlist 2,2,$(MAKECMDGOALS))
+# `make publish-as OWNER/NAME`: the words after it are its argument, not something to make (a pasted https: is refused by the tool).
+NAMED := $(wordlist 2,9,$(MAKECMDGOALS))
 publish-as: setup ## make publish-as OWNER/NAME [KAGGLE=USER]: set the public address everywhere
-	$(BIN)/python tools/front_door.py publish-as $(REPOSITORY) $(KAGGLE)
-ifneq ($(and $(filter publish-as,$(firstword $(MAKECMDGOALS))),$(REPOSITORY)),)
-$(REPOSITORY): ; @:
+	$(BIN)/python tools/front_door.py publish-as '$(NAMED)' $(KAGGLE)
+ifeq ($(firstword $(MAKECMDGOALS)),publish-as)
+$(foreach word,$(NAMED),$(if $(findstring /,$(word)),$(eval $(subst :,\:,$(word)): ; @:)))
 endif
 
 clean: ## remove runs and caches, keep .venv

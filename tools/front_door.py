@@ -21,23 +21,15 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 OPENING, CLOSING = "<!-- badges -->", "<!-- /badges -->"
-INSTALL = """\
-# @title Install: about a minute; run it again after a disconnect
-import importlib.metadata, os, pathlib, subprocess, sys
-KIT = "git+{repository}@v{version}"  # make publish-as
-os.environ["GIT_TERMINAL_PROMPT"], here = "0", pathlib.Path.cwd()
-checkout = [p for p in (here, *here.parents) if (p / "alif_kit/pins.toml").is_file()]
-sys.path[:0] = map(str, checkout[:1])  # inside a checkout, the checkout
-wheels = here.parent.glob("input/**/alif_kit-*.whl")  # of an attached Kaggle data set
-source = [["-e", str(p)] for p in checkout] + [[str(p)] for p in wheels] + [[KIT]]
-pip = [sys.executable, "-m", "pip", "install", "--no-deps", *source[0]]
-there = any(importlib.metadata.distributions(name="alif-kit"))
-if not there and subprocess.run(pip, capture_output=True).returncode:
-    say = "alif_kit cannot be fetched: on Kaggle switch on Settings, Internet, or"
-    sys.exit(f"{{say}} attach its wheel; elsewhere, is {{KIT}} a published repository?")
-from alif_kit import install
-install.into_image()
-"""
+INSTALL = Path(__file__).with_name("install_cell.txt")
+WIDEST = 88  # columns of a notebook's cell
+# GitHub's rules for the two halves of a repository's name.
+REPOSITORY = r"([A-Za-z0-9](?:[A-Za-z0-9]|-(?=[A-Za-z0-9])){0,38})/(?!\.{1,2}$|.*\.(?:git|wiki)$)([A-Za-z0-9._-]{1,100})"
+MACHINE = {
+    "accelerator": "GPU",
+    "colab": {"gpuType": "T4"},
+    "kaggle": {"accelerator": "nvidiaTeslaT4", "isGpuEnabled": True, "isInternetEnabled": True},
+}
 
 
 class Mistake(Exception):
@@ -59,12 +51,18 @@ class Address:
 
 
 def read_address(root: Path) -> Address:
-    urls = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
-    found = re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", urls["Repository"])
+    urls = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"].get("urls", {})
+    repository, kaggle = urls.get("Repository", "missing"), urls.get("Kaggle", "missing")
+    found = re.fullmatch(rf"https://github\.com/{REPOSITORY}", repository)
     if not found:
-        raise Mistake(f"Repository is {urls['Repository']}; expected https://github.com/OWNER/NAME in pyproject.toml")
+        raise Mistake(f"Repository is {repository}; expected https://github.com/OWNER/NAME in pyproject.toml, [project.urls]")
+    user = re.fullmatch(r"https://www\.kaggle\.com/([A-Za-z0-9-]+)", kaggle)
+    if not user:
+        raise Mistake(f"Kaggle is {kaggle}; expected https://www.kaggle.com/USER in pyproject.toml, [project.urls]")
     version = re.search(r'^__version__ = "(.+)"$', (root / "alif_kit" / "__init__.py").read_text("utf-8"), re.MULTILINE)
-    return Address(found[1], found[2], urls["Kaggle"].rsplit("/", 1)[-1], version[1])
+    if not version:
+        raise Mistake('alif_kit/__init__.py names no version; expected a line `__version__ = "0.1.0"`')
+    return Address(found[1], found[2], user[1], version[1])
 
 
 def lessons(root: Path) -> list[str]:
@@ -72,7 +70,13 @@ def lessons(root: Path) -> list[str]:
 
 
 def install_cell(address: Address) -> str:
-    return INSTALL.format(repository=address.repository, version=address.version)
+    """The cell that fetches the kit, from its template; a long address leaves no room for the comment beside it."""
+    cell = INSTALL.read_text("utf-8").replace("REPOSITORY", address.repository).replace("VERSION", address.version)
+    if max(map(len, cell.splitlines())) > WIDEST:
+        cell = cell.replace("  # make publish-as", "")
+    if (over := max(map(len, cell.splitlines())) - WIDEST) > 0:
+        raise Mistake(f"{address.owner}/{address.name} is {over} characters too long for the install cell; shorten NAME")
+    return cell
 
 
 def badges(address: Address, lesson: str) -> str:
@@ -170,71 +174,113 @@ def outputs(root: Path) -> dict[Path, str]:
         files[root / "kaggle" / lesson / "kernel-metadata.json"] = metadata
     readme, citation = root / "README.md", root / "CITATION.cff"
     files[readme] = between(readme.read_text("utf-8"), "README.md", table(root, address))
-    files[citation] = re.sub(
-        r"^repository-code: .*$", f"repository-code: {address.repository}", citation.read_text("utf-8"), flags=re.MULTILINE
-    )
+    files[citation] = with_line(citation, "repository-code: ", address.repository)
     return files
+
+
+def with_line(path: Path, opening: str, rest: str) -> str:
+    """The text of a file with the one line that begins so ending in `rest`."""
+    text, found = re.subn(rf"^{re.escape(opening)}.*$", lambda _: opening + rest, path.read_text("utf-8"), flags=re.MULTILINE)
+    if found != 1:
+        raise Mistake(f"{path.name} has {found} lines that begin with `{opening}`; expected one")
+    return text
 
 
 def write(root: Path) -> list[Path]:
     """Bring every file into step; returns those that changed."""
-    changed = [path for path, text in outputs(root).items() if not path.is_file() or path.read_text("utf-8") != text]
-    for path, text in outputs(root).items():
-        if path in changed:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
-    if sources := [path for path in changed if path.suffix == ".py"]:
-        subprocess.run([sys.executable, "-m", "jupytext", "--quiet", "--sync", *map(str, sources)], check=True)
-    return changed
+    twins = sync(root)  # first, so that what was edited in an .ipynb is kept
+    files = outputs(root)
+    changed = [path for path, text in files.items() if not path.is_file() or path.read_text("utf-8") != text]
+    for path in changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(files[path], "utf-8")
+    return list(dict.fromkeys(changed + twins + sync(root)))
+
+
+def sync(root: Path) -> list[Path]:
+    """Bring pairs that differ into step as `make notebooks` does, by the newer of the two; returns their .ipynb."""
+    sources = [root / "notebooks" / f"{lesson}.py" for lesson in lessons(root) if twin_differs(root, lesson)]
+    command = [sys.executable, "-m", "jupytext", "--quiet", "--sync", *map(str, sources)]
+    if sources and (done := subprocess.run(command, capture_output=True, text=True)).returncode:
+        raise Mistake(f"jupytext failed; mend what it says and run this again:\n{done.stderr.strip()}")
+    return [source.with_suffix(".ipynb") for source in sources]
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    """A JSON object, from a file of `folder/name`."""
+    name = "/".join(path.parts[-2:])
+    if not path.is_file():
+        raise Mistake(f"{name} is missing; run `make front-door`")
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError):
+        raise Mistake(f"{name} is no JSON object; take it from git again") from None
+
+
+def twin_differs(root: Path, lesson: str) -> str:
+    """Whether the .ipynb, which Colab and Kaggle open, says something else than its .py: a sentence, or nothing."""
+    import jupytext
+
+    source, twin = (root / "notebooks" / f"{lesson}{ending}" for ending in (".py", ".ipynb"))
+    if twin.is_file() and loaded(twin) and jupytext.writes(jupytext.read(twin), "py:percent") == source.read_text("utf-8"):
+        return ""
+    return f"notebooks/{twin.name} {'differs from its .py' if twin.is_file() else 'is missing'}; run `make front-door`"
 
 
 def check(root: Path) -> list[str]:
     """What is out of step, a sentence each."""
     said = []
     for path, text in outputs(root).items():
-        if not path.is_file() or path.read_text("utf-8") != text:
+        if path.name != "kernel-metadata.json" and path.read_text("utf-8") != text:
             said.append(f"{path.relative_to(root)} is not what pyproject.toml's address makes of it; run `make front-door`")
     for lesson in lessons(root):
-        said += check_kernel(root, lesson)
-    return said
+        for one in (check_twin, check_kernel):
+            try:
+                said += one(root, lesson)
+            except Mistake as mistake:
+                said.append(str(mistake))
+    folders = {path.parent.name for path in root.glob("kaggle/*/kernel-metadata.json")}
+    return said + [f"kaggle/{name} belongs to no lesson; delete it" for name in sorted(folders - set(lessons(root)))]
+
+
+def check_twin(root: Path, lesson: str) -> list[str]:
+    """Whether the .ipynb is in step with its .py and asks Colab and Kaggle for the machine that the metadata asks for."""
+    differs, asked = twin_differs(root, lesson), loaded(root / "notebooks" / f"{lesson}.ipynb").get("metadata", {})
+    return [differs] * bool(differs) + [
+        f"notebooks/{lesson}.ipynb: {key} is {asked.get(key)!r}, expected {value!r}; change it in both files of the pair"
+        for key, value in MACHINE.items()
+        if asked.get(key) != value
+    ]
 
 
 def check_kernel(root: Path, lesson: str) -> list[str]:
-    """Whether Kaggle would take the metadata, and whether notebook and metadata ask for the same machine."""
-    path = root / "kaggle" / lesson / "kernel-metadata.json"
-    if not path.is_file():
-        return [f"kaggle/{lesson}/kernel-metadata.json is missing; run `make front-door`"]
-    found, said, name = json.loads(path.read_text("utf-8")), [], f"kaggle/{lesson}"
-    if not re.fullmatch(r"[A-Za-z0-9_-]+/[a-z0-9-]+", found.get("id", "")) or found["id"].split("/")[1] != slug(found["title"]):
-        said.append(f"{name}: id {found.get('id')!r} is not USER/ and the title's slug {slug(found['title'])!r}")
-    code = (path.parent / found["code_file"]).resolve()
-    if not code.is_file():
-        return [*said, f"{name}: code_file {found['code_file']} is not there"]
-    wants = json.loads(code.read_text("utf-8"))["metadata"].get("kaggle", {})
-    pairs = {
-        "enable_gpu": (found["enable_gpu"], wants.get("isGpuEnabled")),
-        "enable_internet": (found["enable_internet"], wants.get("isInternetEnabled")),
-        "machine_shape": (found["machine_shape"].lower(), wants.get("accelerator", "").lower()),
-    }
-    return said + [f"{name}: {key} is {mine!r}, the notebook says {its!r}" for key, (mine, its) in pairs.items() if mine != its]
-
-
-OWNER = r"[A-Za-z0-9](?:[A-Za-z0-9]|-(?=[A-Za-z0-9])){0,38}"
+    """Whether kernel-metadata.json has the fields, of the type and value, that Kaggle needs for this lesson, and no other."""
+    name = f"kaggle/{lesson}/kernel-metadata.json"
+    found, wanted = loaded(root / name), kernel(root, read_address(root), lesson)
+    said = [
+        f"{name}: {key} is {found.get(key, 'missing')!r}, expected {value!r}; run `make front-door`"
+        for key, value in wanted.items()
+        if (type(found.get(key)), found.get(key)) != (type(value), value)
+    ]
+    return said + [f"{name}: {key} is no field of it; run `make front-door`" for key in sorted(found.keys() - wanted.keys())]
 
 
 def publish_as(root: Path, repository: str, kaggle: str = "") -> list[Path]:
     """Set the address and bring everything into step. Raises Mistake for a name that GitHub or Kaggle would not take."""
-    owner, _, name = repository.partition("/")
-    if not re.fullmatch(OWNER, owner) or not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name) or name in (".", ".."):
+    name = re.fullmatch(REPOSITORY, repository)
+    if not name:
         raise Mistake(f"{repository!r} is no GitHub repository; expected OWNER/NAME, for example `make publish-as OWNER/alif_kit`")
     if kaggle and not re.fullmatch(r"[a-z0-9][a-z0-9-]*", kaggle):
         raise Mistake(f"{kaggle!r} is no Kaggle user name; expected small letters, digits and hyphens")
     path = root / "pyproject.toml"
-    text = re.sub(
-        r'^Repository = ".*"$', f'Repository = "https://github.com/{repository}"', path.read_text("utf-8"), flags=re.MULTILINE
-    )
-    user = kaggle or owner.lower()
-    path.write_text(re.sub(r'^Kaggle = ".*"$', f'Kaggle = "https://www.kaggle.com/{user}"', text, flags=re.MULTILINE), "utf-8")
+    before = path.read_text("utf-8")
+    try:
+        path.write_text(with_line(path, 'Repository = "https://github.com/', f'{repository}"'), "utf-8")
+        path.write_text(with_line(path, 'Kaggle = "https://www.kaggle.com/', f'{kaggle or name[1].lower()}"'), "utf-8")
+        outputs(root)
+    except Mistake:
+        path.write_text(before, "utf-8")
+        raise
     return [path, *write(root)]
 
 
@@ -247,15 +293,20 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
                 if said := check(root):
                     raise Mistake("\n".join(said))
                 print(f"{len(lessons(root))} lessons and their Kaggle metadata agree with {read_address(root).repository}")
+            case ["publish-as", ""] | ["publish-as"]:
+                raise Mistake("no repository was named; expected `make publish-as OWNER/NAME`, and KAGGLE=USER where that differs")
             case ["publish-as", repository, *kaggle] if len(kaggle) < 2:
                 print(*(path.relative_to(root) for path in publish_as(root, repository, *kaggle)), sep="\n")
-            case ["publish-as"]:
-                raise Mistake("no repository was named; expected `make publish-as OWNER/NAME`, and KAGGLE=USER where that differs")
             case _:
                 print(__doc__)
                 return 0 if arguments in (["--help"], []) else 2
     except Mistake as mistake:
         print(mistake, file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(
+            f"{error.name} is not in this Python; expected the kit's own: run `make setup`, then .venv/bin/python", file=sys.stderr
+        )
         return 2
     return 0
 
