@@ -182,8 +182,26 @@ def _restart_if_needed(replaced: list[str]) -> None:
         print(f"{names} had been loaded and changed: what is loaded stays as it was until this Python is started again.")
         return
     print(f"{names} had been loaded and changed, so the kernel restarts now: run the cells again from the top.", flush=True)
-    kernel.do_shutdown(True)
-    raise SystemExit("restarting")  # without an error here, cells that are waiting would run in the old kernel before it goes
+    _restart(kernel)
+    raise SystemExit("restarting")  # the error makes the kernel abort the cells that are waiting
+
+
+def _restart(kernel: Any) -> None:
+    """Let the kernel go after this cell, and run nothing in it until then.
+
+    `do_shutdown` stops the kernel's loop a tenth of a second later, whether or not its replies are out, and showing this cell's
+    error can take longer than that. So it is called by the loop itself, once this cell's reply is sent, with time for the others'.
+    """
+
+    async def refuse(*_: Any, **__: Any) -> dict[str, Any]:
+        return {"status": "aborted", "execution_count": kernel.execution_count}
+
+    kernel.do_execute = refuse  # a cell that comes after the waiting ones were aborted
+    kernel.io_loop.add_callback(kernel.io_loop.call_later, REPLIES_S, kernel.do_shutdown, True)
+
+
+REPLIES_S = 2.0
+"""Seconds that a kernel which is going leaves for its replies."""
 
 
 def _kernel() -> Any:

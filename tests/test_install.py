@@ -114,7 +114,8 @@ def asked(monkeypatch):
     import IPython
 
     asked = []
-    kernel = types.SimpleNamespace(do_shutdown=asked.append)
+    loop = types.SimpleNamespace(add_callback=lambda call, *given: call(*given), call_later=lambda seconds, call, *given: call(*given))
+    kernel = types.SimpleNamespace(do_shutdown=asked.append, io_loop=loop)
     monkeypatch.setattr(IPython, "get_ipython", lambda: types.SimpleNamespace(kernel=kernel))
     monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
     return asked
