@@ -1,17 +1,69 @@
 """alif_kit: from a language's seed tasks to a tested, chat-ready model on one free T4.
 
-The stages, each a file in, a file out, inside one run folder:
+    import alif_kit as ak
 
-    languages/ur   seeds, prompts, corpus (data only)
-    synth          seeds -> teacher -> journal.jsonl -> pool.jsonl -> data/{train,eval}.jsonl
-    training       corpus -> pretrain/adapter -> finetune/adapter
-    evaluation     base, after pretraining, after fine-tuning -> evaluation/results.json
-    release        finetune/adapter -> release/{merged,gguf,quant_study}, chat, card, push
-    report         everything above -> report.html
+    run = ak.Run.open("runs/mine", ak.load_config("smoke"))
+    ak.generate(run)    # seeds and a teacher           -> data/train.jsonl, data/eval.jsonl
+    ak.pretrain(run)    # running text                  -> pretrain/adapter
+    ak.finetune(run)    # the examples                  -> finetune/adapter
+    ak.evaluate(run)    # beside its base               -> evaluation/results.json
+    ak.gate(run)        # is it worse than its base?    -> evaluation/gate.json
+    ak.ask(run, "...")  # what it answers, and its base
+    ak.merge(run), ak.gguf(run), ak.card(run)           -> release/
+    ak.plan(run.config) # memory, hours, words and dollars, before anything loads
 
-`pipeline` runs them for the command line (`cli`) and the notebooks, which `install` and `notebook` help to begin.
+Each stage reads files of the run folder and writes files into it; killed and called again, it goes on. The rooms, from the top;
+each may use those under it, none on its own floor:
 
-Importing this package imports nothing heavy; torch and unsloth load inside the functions that need them.
+    notebook      what a lesson calls             cli           `alif <stage>`
+    pipeline      the stages in order: the calls above
+    report        report.html and its parts
+    quantisation  what fewer bits cost            training      the two stages of training
+    chat          speakers, terminal, page, serve
+    evaluation    measures, judge, gate           release       merge, GGUF, cards, the Hub
+    planner       memory, speed, cost
+    synth         seeds -> teacher -> data        corpus        running text -> blocks
+    model         the seam to Unsloth, chat formats, bases that need no hub
+    teacher       client, limits, batch, prices   languages     packs, and all code that knows a language
+    platforms     Colab, Kaggle, here: detect, install, mirror, doctor
+    core          config, run folder, records, errors, progress, statistics
+
+Importing this package imports nothing heavy: the calls are looked up when they are used, torch and unsloth load inside them.
 """
 
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alif_kit.core.config import load as load_config
+    from alif_kit.core.run import Run
+    from alif_kit.pipeline import ask, card, evaluate, finetune, gate, generate, gguf, merge, plan, pretrain
+
 __version__ = "0.1.0"
+
+
+def hands_on(room: str, **places: str) -> Callable[[str], Any]:
+    """A `__getattr__` for a room, so that a name is imported when it is first used (PEP 562).
+
+    `places`: where each name stands under the room, `Run="core.run"`, or under another name, `load_config="core.config:load"`.
+    """
+
+    def look_up(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"module {room!r} has no attribute {name!r}")
+        module, _, other = places[name].partition(":")
+        return getattr(importlib.import_module(f"{room}.{module}"), other or name)
+
+    return look_up
+
+
+__all__ = ["Run", "ask", "card", "evaluate", "finetune", "gate", "generate", "gguf", "load_config", "merge", "plan", "pretrain"]
+_STAGES = [name for name in __all__ if name not in ("Run", "load_config")]
+__getattr__ = hands_on(__name__, load_config="core.config:load", Run="core.run", **dict.fromkeys(_STAGES, "pipeline"))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,42 +1,97 @@
-"""Second floor: the stages in order, for the command line and the notebooks. Each is skipped when its files are finished."""
+"""Pipeline: the stages in order, for the command line, the notebooks and `import alif_kit`. Each is skipped when it is finished."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alif_kit import platform, report
-from alif_kit.progress import bar
-from alif_kit.run_folder import Run
+from alif_kit.core.progress import bar
+from alif_kit.core.run import Run
+from alif_kit.platforms import machine
+from alif_kit.report import page as report
+
+if TYPE_CHECKING:
+    from alif_kit.core.config import Config
+    from alif_kit.planner.budget import Plan
+
+HOURS = 12.0
+"""The longest free session of Colab and of Kaggle."""
+
+
+def plan(config: Config, *, gpu: str = "", hours: float = 0.0, stage: str = "pretrain", corpus_words: int | None = None) -> Plan:
+    """What a session takes and buys, before anything loads: GiB of memory by part, disk, steps, Urdu words, dollars.
+
+    `gpu`: a card's short name (`t4`, `l4`, `a100` …), empty for the one here, else a free T4. `hours`: of training; 0 takes
+    session.hours, else the longest free session. `stage`: `pretrain` or `finetune`. `corpus_words`: Urdu words of the corpus, to
+    say which share of it is read. Raises UserError, with what would fit, where it does not fit.
+    """
+    from alif_kit.planner import bases, budget, cards
+
+    shape = bases.find(config.base.model)
+    found_card = cards.card(gpu) if gpu else cards.card_here(machine.detect().gpu)[0]
+    length = hours or config.session.hours or HOURS
+    found = budget.plan(config, found_card, shape, hours=length, corpus_words=corpus_words, stage=stage)
+    budget.check(found, config, found_card, shape, stage)
+    return found
 
 
 def walk(run: Run) -> Path:
     """Generate, pretrain, fine-tune, evaluate, report; returns the report's path. Killed and called again, it goes on."""
-    from alif_kit.training import trainer
-
-    make_data(run)
-    trainer.pretrain(run)
-    trainer.finetune(run)
+    generate(run)
+    pretrain(run)
+    finetune(run)
     evaluate(run)
     return report.build(run)
 
 
-def make_data(run: Run, *, batch: bool = False) -> dict[str, Any]:
-    """Generate until every category has its target, then split; returns counts by side and category."""
-    from alif_kit.synth import dataset, generate
+def generate(run: Run, *, batch: bool = False) -> dict[str, Any]:
+    """Ask the teacher until every category has its target, then split: data/train.jsonl, data/eval.jsonl, a card.
+
+    `batch`: ask through the Batch API, at half the price and within a day. Returns counts by side and category. Answers that are
+    paid for lie in synth/journal.jsonl, so calling again after a kill pays nothing twice. Raises UserError for a setting or key
+    that will not do, StoppedError where a limit of money, requests or minutes is reached or the service fails.
+    """
+    from alif_kit.synth import dataset
+    from alif_kit.synth import generate as synth
 
     if not run.done("generate"):
         teacher = run.config.teacher
-        key = platform.secret(teacher.key_name) if teacher.key_name else ""
+        key = machine.secret(teacher.key_name) if teacher.key_name else ""
         total = sum(run.config.synth.targets.values())
         with bar("generate", total) as update:
-            generate.generate(run, key, batch=batch, on_progress=lambda fold: update(len(fold.pool), f"{fold.folded} requests"))
+            synth.generate(run, key, batch=batch, on_progress=lambda fold: update(len(fold.pool), f"{fold.folded} requests"))
     return dataset.finish(run)
 
 
+def pretrain(run: Run) -> dict[str, Any]:
+    """Continued pretraining on running text: pretrain/adapter, metrics.csv.
+
+    Returns the summary: steps, tokens, seconds, first and last loss, peak memory. Resumes from the last checkpoint. Raises
+    UserError where the card or a setting will not do, StoppedError with a checkpoint where the session's hours are over.
+    """
+    from alif_kit.training import trainer
+
+    return trainer.pretrain(run)
+
+
+def finetune(run: Run) -> dict[str, Any]:
+    """Fine-tuning on data/train.jsonl and the mixture, loss on answers only, after pretraining: finetune/adapter, metrics.csv.
+
+    Returns and raises what `pretrain` does.
+    """
+    from alif_kit.training import trainer
+
+    return trainer.finetune(run)
+
+
 def evaluate(run: Run, *, judge: bool = False) -> dict[str, Any]:
-    """Measure base, pretrained and fine-tuned model, and let the gate judge the last against the first."""
+    """Measure base, pretrained and fine-tuned model on the same questions, and let the gate judge the last against the first.
+
+    `judge`: have an LLM read what no parser can, which costs money. Returns what evaluation/results.json holds: a row per measure
+    and model with n and 95 % interval. Resumes row by row. Raises UserError where data or a set is missing.
+    """
     from alif_kit.evaluation import gate, subjects, suites
 
     run.require("data", "eval.jsonl", stage="generate")
@@ -54,15 +109,30 @@ def compare(run: Run, model: str, *, judge: bool = False) -> dict[str, Any]:
     return results
 
 
+def gate(run: Run) -> dict[str, Any]:
+    """Is the fine-tuned model worse than its base where it matters? Judged from evaluation/results.json by the margins `gate.*`.
+
+    Returns what evaluation/gate.json holds: `verdict` (pass, fail, undecided) and a finding per guarded measure. Raises UserError
+    where nothing has been evaluated.
+    """
+    from alif_kit.evaluation import gate as judging
+
+    return judging.check(run)
+
+
 def _resolve(run: Run, model: str) -> str:
     """Where a base lies; the kit's own small ones are built on first use."""
-    from alif_kit.training import tiny_base
+    from alif_kit.model import without_hub
 
-    return tiny_base.resolve(model, run.config.language, run.config.seed)
+    return without_hub.resolve(model, run.config.language, run.config.seed)
 
 
 def merge(run: Run, adapter: Path | None = None) -> dict[str, Any]:
-    """release/merged out of the run's fine-tuned adapter (or another one) and its base; returns what the check found."""
+    """release/merged: 16-bit safetensors out of the run's fine-tuned adapter (or the one in the folder `adapter`) and its base.
+
+    Returns what the check found: by how much logits differ from base and adapter, as a share of their range, and in which share
+    of the places the likeliest token is the same. Raises UserError for an adapter that is missing or made for another base.
+    """
     from alif_kit.release import merge as merging
 
     base, folder = run.config.base, run.file("release", "merged")
@@ -72,15 +142,20 @@ def merge(run: Run, adapter: Path | None = None) -> dict[str, Any]:
     return merging.merge(base, _resolve(run, base.model), adapter, folder)
 
 
-def gguf(run: Run, quants: list[str], ollama_name: str = "") -> dict[Path, dict[str, Any]]:
-    """GGUF files by what reading each back found: answers too where llama.cpp is installed. Merges first where that is missing."""
+def gguf(run: Run, quants: Sequence[str] = ("q8_0",), ollama_name: str = "") -> dict[Path, dict[str, Any]]:
+    """release/gguf: a file for llama.cpp, LM Studio and Ollama per quantisation, and a Modelfile; merges first where needed.
+
+    `quants`: f16, bf16 and q8_0 need no compiler, k-quants (q4_k_m …) llama.cpp. `ollama_name`: register the first with Ollama.
+    Returns what reading each file back found: template, stop tokens, answers too where llama.cpp is installed. Raises UserError
+    for a quantisation that is not known or whose tool is missing.
+    """
     from alif_kit.release import gguf as files
     from alif_kit.release import ollama, read_back
 
     merged = run.file("release", "merged")
     if not (merged / "SHA256SUMS").is_file():
         merge(run)
-    made = files.make(merged, quants, run.file("release", "gguf"), run.path.name, platform.scratch_folder())
+    made = files.make(merged, list(quants), run.file("release", "gguf"), run.path.name, machine.scratch_folder())
     prompts = read_back.sample_prompts(merged, run.config)
     found = {path: read_back.read_back(path, merged, run.config.base, prompts) for path in made}
     ollama.write(made[0], merged, run.config.mixture.system, run.config.base.max_seq_length)
@@ -91,22 +166,36 @@ def gguf(run: Run, quants: list[str], ollama_name: str = "") -> dict[Path, dict[
 
 def quant_study(run: Run, forms: list[str], limit: int) -> dict[str, Any]:
     """The merged model in every form, measured on the same examples; merges first where that is missing."""
-    from alif_kit import quant_study as studying
+    from alif_kit.quantisation import study as studying
 
     if not run.file("release", "merged", "SHA256SUMS").is_file():
         merge(run)
     return studying.study(run, forms, limit)
 
 
+def card(run: Run, to: str = "") -> Path:
+    """release/README.md: the model card, every number from the run's own files; returns its path.
+
+    `to`: the repository that its examples name, `OWNER/NAME`; empty for a name of the run's own. Raises UserError for a name that
+    the Hub or the base's terms do not allow.
+    """
+    from alif_kit.release import cards, hub, terms
+
+    facts = card_facts(run)
+    to = to or f"OWNER/{terms.wanted_name(run.path.resolve().name, facts['terms'])}"
+    hub.check_name(to, facts["terms"])
+    return cards.write(run, facts, to)
+
+
 def card_facts(run: Run) -> dict[str, Any]:
     """What a model card says, with the evaluation table, the ledger and the quantisation study as the report puts them together."""
-    from alif_kit import evaluation_report, release_report
     from alif_kit.release import facts
+    from alif_kit.report import evaluation, release
 
-    results = evaluation_report.results_of(run)
-    table = evaluation_report.comparison(results) if results else []
+    results = evaluation.results_of(run)
+    table = evaluation.comparison(results) if results else []
     gathered = facts.gather(run, table, report.stages(run), report.sample_examples(run, CARD_SAMPLES))
-    return gathered | {"study": release_report.released(run)["study"]}
+    return gathered | {"study": release.released(run)["study"]}
 
 
 CARD_SAMPLES = 3
@@ -114,9 +203,12 @@ CARD_SAMPLES = 3
 
 
 def ask(run: Run, question: str, max_tokens: int = 256) -> list[tuple[str, str]]:
-    """Name and answer of the run's model and of its base, each by its likeliest tokens."""
-    from alif_kit.release import speakers
-    from alif_kit.release.speech import Usage
+    """Name and answer of the run's model and of its base, each by its likeliest tokens, `max_tokens` at most.
+
+    Raises UserError where the run has no adapter yet, StoppedError where the model fails.
+    """
+    from alif_kit.chat import speakers
+    from alif_kit.chat.speech import Usage
 
     system = [{"role": "system", "content": run.config.mixture.system}] if run.config.mixture.system else []
     messages = [*system, {"role": "user", "content": question}]
@@ -126,9 +218,8 @@ def ask(run: Run, question: str, max_tokens: int = 256) -> list[tuple[str, str]]
 
 def chat_page(run: Run) -> Any:
     """The chat page of the run's model beside its base, ready to launch; flagged answers go to release/flagged.jsonl."""
-    from alif_kit.release import chat_page as page
-    from alif_kit.release import speakers
-    from alif_kit.release.talk import Wishes, standing
+    from alif_kit.chat import page, speakers
+    from alif_kit.chat.talk import Wishes, standing
 
     speaker, base = speakers.choose(run, None, None, partial(_resolve, run))
     flags, wishes = run.file("release", "flagged.jsonl"), Wishes(run.config.mixture.system)

@@ -27,7 +27,7 @@ TABLE = "\n".join(f"سال {1900 + i} | {i * 37} | {i * 91} | {i * 7}" for i in 
 
 def sentences(draw: random.Random, language: str, variants: int) -> list[str]:
     """The pack's sentences over and over, an eighth of them with a word changed or made up."""
-    from alif_kit import pack
+    from alif_kit.languages import pack
 
     mark = "۔" if language == "ur" else ". "
     texts = [d.text for d in pack.corpus("ur", language)]
@@ -81,16 +81,16 @@ def measure(path: Path, folder: Path) -> dict[str, float]:
     import numpy  # noqa: F401
     from datasets import Dataset  # noqa: F401
 
-    from alif_kit import config
-    from alif_kit.run_folder import Run
-    from alif_kit.training import corpus
+    from alif_kit.core import config
+    from alif_kit.core.run import Run
+    from alif_kit.corpus import blocks
 
     run = Run.open(folder, config.load("smoke", {"corpus.source": str(path)}))
     loaded = peak()
     started = time.process_time()
-    funnel = corpus.prepare(run)["train"]
+    funnel = blocks.prepare(run)["train"]
     prepared, after_prepare = time.process_time(), peak()
-    rows, _ = corpus.pretraining_rows(run, Words())
+    rows, _ = blocks.pretraining_rows(run, Words())
     return {
         "prepare": prepared - started,
         "rows": time.process_time() - prepared,

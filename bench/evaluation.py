@@ -14,14 +14,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from alif_kit import config, pack
-from alif_kit import model as seam
-from alif_kit.chat_format import conversation_text
-from alif_kit.contamination import rows_of
+from alif_kit.core import config
 from alif_kit.evaluation.generate import answer_all
 from alif_kit.evaluation.shared_prefix import language_model
 from alif_kit.evaluation.tasks import utils
-from alif_kit.training import tiny_base
+from alif_kit.languages import pack
+from alif_kit.languages.contamination import rows_of
+from alif_kit.model import unsloth as seam
+from alif_kit.model import without_hub
+from alif_kit.model.chat_format import conversation_text
 
 LENGTH = 2048
 
@@ -35,7 +36,7 @@ def main() -> None:
     options.add_argument("--file", default="", help="questions in UrduMMLU's format instead of the pack's")
     asked = options.parse_args()
     base = config.Base(asked.base, load_in_4bit=False, max_seq_length=LENGTH)
-    loaded = seam.load(base, tiny_base.resolve(asked.base, "ur", 3407))
+    loaded = seam.load(base, without_hub.resolve(asked.base, "ur", 3407))
     questions = four_options(asked.file, asked.questions)
     print(f"{asked.base}, {len(questions)} questions of four options, {asked.answers} answers of {asked.tokens} tokens\n")
     print(f"{'':<44}{'stock or one by one':>22}{'ours':>12}{'ratio':>8}  largest difference")

@@ -9,8 +9,8 @@ on a T4, not measured on one.
 
 from __future__ import annotations
 
-from alif_kit import config
-from alif_kit.training import bases, budget, cards
+from alif_kit.core import config
+from alif_kit.planner import bases, budget, cards
 
 BASES = (
     "unsloth/gemma-3-1b-it",

@@ -42,20 +42,23 @@ from novelty import lcs_length
 from rich.console import Console
 from rich.table import Table
 
-from alif_kit import client, config, pack
-from alif_kit.client import ChatClient
-from alif_kit.config import Config
-from alif_kit.errors import StoppedError
-from alif_kit.limits import WINDOW_S, RateLimiter
-from alif_kit.records import CATEGORIES, SeedTask
-from alif_kit.run_folder import Run
-from alif_kit.synth import compose, filters, generate
+from alif_kit.core import config
+from alif_kit.core.config import Config
+from alif_kit.core.errors import StoppedError
+from alif_kit.core.records import CATEGORIES, SeedTask
+from alif_kit.core.run import Run
+from alif_kit.languages import pack
+from alif_kit.languages.text import comparison_tokens
+from alif_kit.synth import filters, generate
 from alif_kit.synth import planner as planning
-from alif_kit.synth.demo_teacher import DemoTeacher, Faults
+from alif_kit.synth.demo import compose
+from alif_kit.synth.demo.teacher import DemoTeacher, Faults
 from alif_kit.synth.fold import Fold
 from alif_kit.synth.novelty import PAYLOAD_TOKENS, rouge_l_f1
 from alif_kit.synth.parse import parse
-from alif_kit.text import comparison_tokens
+from alif_kit.teacher import client
+from alif_kit.teacher.client import ChatClient
+from alif_kit.teacher.limits import WINDOW_S, RateLimiter
 
 TASKS = 20
 NEEDED = 2000 / 60

@@ -30,13 +30,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from alif_kit import config as configuration
-from alif_kit import pack
-from alif_kit.config import Config
-from alif_kit.records import write_json
-from alif_kit.run_folder import Run
-from alif_kit.training import budget, cards, memory, tiny_base
-from alif_kit.training.bases import Shape, known_bases
+from alif_kit.core import config as configuration
+from alif_kit.core.config import Config
+from alif_kit.core.records import write_json
+from alif_kit.core.run import Run
+from alif_kit.languages import pack
+from alif_kit.model import tiny_base
+from alif_kit.planner import budget, cards, memory
+from alif_kit.planner.bases import Shape, known_bases
 
 VISIBLE = 14.563
 FAMILIES = {

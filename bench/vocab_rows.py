@@ -23,8 +23,8 @@ import real_weights
 from rich.console import Console
 from rich.table import Table
 
-from alif_kit import model as seam
-from alif_kit.records import write_json
+from alif_kit.core.records import write_json
+from alif_kit.model import unsloth as seam
 
 
 def one(args: argparse.Namespace, folder: Path) -> dict[str, Any]:

@@ -58,7 +58,7 @@
 import importlib.metadata, os, pathlib, subprocess, sys
 KIT = "git+https://github.com/OWNER/alif_kit@v0.1.0"  # make publish-as
 os.environ["GIT_TERMINAL_PROMPT"], here = "0", pathlib.Path.cwd()
-checkout = [p for p in (here, *here.parents) if (p / "alif_kit/pins.toml").is_file()]
+checkout = [p for p in (here, *here.parents) if (p / "alif_kit/platforms").is_dir()]
 sys.path[:0] = map(str, checkout[:1])  # inside a checkout, the checkout
 wheels = here.parent.glob("input/**/alif_kit-*.whl")  # of an attached Kaggle data set
 source = [["-e", str(p)] for p in checkout] + [[str(p)] for p in wheels] + [[KIT]]
@@ -67,7 +67,7 @@ there = any(importlib.metadata.distributions(name="alif-kit"))
 if not there and subprocess.run(pip, capture_output=True).returncode:
     say = "alif_kit cannot be fetched: on Kaggle switch on Settings, Internet, or"
     sys.exit(f"{say} attach its wheel; elsewhere, is {KIT} a published repository?")
-from alif_kit import install
+from alif_kit.platforms import install
 install.into_image()
 
 # %% tags=["parameters"]
@@ -84,7 +84,10 @@ OVERRIDES = {}  # @param {type:"raw"}
 # something should be switched, the banner says where to click.
 
 # %%
-from alif_kit import evaluation_report, notebook, pack, pipeline, report
+from alif_kit import notebook, pipeline
+from alif_kit.languages import pack
+from alif_kit.report import evaluation
+from alif_kit.report import page as report
 from alif_kit.training import trainer
 
 where = {"drive": KEEP_ON_DRIVE, "on_gpu": "quick"}
@@ -113,7 +116,7 @@ notebook.rows(["category", "seeds"], [(c, len(s)) for c, s in seeds.items()])
 # Nothing is dropped in silence: each candidate was accepted or has a named reason.
 
 # %%
-counts = pipeline.make_data(run)
+counts = pipeline.generate(run)
 funnel = report.latest_json(run.file("synth", "funnel.json"))
 notebook.show(report.funnel_plot(funnel))
 example = report.sample_examples(run, 1)[0]
@@ -143,7 +146,7 @@ notebook.show(report.loss_plot(run))
 
 # %%
 results = pipeline.evaluate(run)
-notebook.rows(*evaluation_report.short_table(run))
+notebook.rows(*evaluation.short_table(run))
 
 # %% [markdown]
 # ## Talk to it

@@ -57,7 +57,7 @@
 import importlib.metadata, os, pathlib, subprocess, sys
 KIT = "git+https://github.com/OWNER/alif_kit@v0.1.0"  # make publish-as
 os.environ["GIT_TERMINAL_PROMPT"], here = "0", pathlib.Path.cwd()
-checkout = [p for p in (here, *here.parents) if (p / "alif_kit/pins.toml").is_file()]
+checkout = [p for p in (here, *here.parents) if (p / "alif_kit/platforms").is_dir()]
 sys.path[:0] = map(str, checkout[:1])  # inside a checkout, the checkout
 wheels = here.parent.glob("input/**/alif_kit-*.whl")  # of an attached Kaggle data set
 source = [["-e", str(p)] for p in checkout] + [[str(p)] for p in wheels] + [[KIT]]
@@ -66,7 +66,7 @@ there = any(importlib.metadata.distributions(name="alif-kit"))
 if not there and subprocess.run(pip, capture_output=True).returncode:
     say = "alif_kit cannot be fetched: on Kaggle switch on Settings, Internet, or"
     sys.exit(f"{say} attach its wheel; elsewhere, is {KIT} a published repository?")
-from alif_kit import install
+from alif_kit.platforms import install
 install.into_image()
 
 # %% tags=["parameters"]
@@ -85,8 +85,12 @@ OVERRIDES = {}  # @param {type:"raw"}
 # `local` is free and slow: `ollama serve`, `ollama pull gemma3:12b`, and patience.
 
 # %%
-from alif_kit import config, notebook, pack, pipeline, report
-from alif_kit.synth import dataset, estimate, planner, review
+from alif_kit import notebook, pipeline
+from alif_kit.core import config
+from alif_kit.languages import pack
+from alif_kit.report import page as report
+from alif_kit.synth import dataset, estimate, planner
+from alif_kit.synth.review import decisions
 from alif_kit.synth.split import payloads
 
 free = {"usd_per_million_input": 0, "usd_per_million_output": 0, "key_name": ""}
@@ -133,7 +137,7 @@ notebook.rows(["what", "estimate"], lines.items())
 # Stop this cell whenever you like: running it again goes on and pays for nothing twice.
 
 # %%
-counts = pipeline.make_data(run)
+counts = pipeline.generate(run)
 example = report.sample_examples(run, 3)[-1]
 notebook.urdu(f"{example.instruction}\n{example.input}\n\n{example.output}")
 
@@ -161,7 +165,7 @@ notebook.table(some.reindex(columns=columns).set_index("reason"))
 # %%
 sheet = run.file("review.csv")
 sheet.unlink(missing_ok=True)
-review.export(run, sheet, 14)
+decisions.export(run, sheet, 14)
 columns = ["category", "flags", "instruction", "output"]
 notebook.table(pandas.read_csv(sheet)[columns].head(4).set_index("category"))
 

@@ -56,7 +56,7 @@
 import importlib.metadata, os, pathlib, subprocess, sys
 KIT = "git+https://github.com/OWNER/alif_kit@v0.1.0"  # make publish-as
 os.environ["GIT_TERMINAL_PROMPT"], here = "0", pathlib.Path.cwd()
-checkout = [p for p in (here, *here.parents) if (p / "alif_kit/pins.toml").is_file()]
+checkout = [p for p in (here, *here.parents) if (p / "alif_kit/platforms").is_dir()]
 sys.path[:0] = map(str, checkout[:1])  # inside a checkout, the checkout
 wheels = here.parent.glob("input/**/alif_kit-*.whl")  # of an attached Kaggle data set
 source = [["-e", str(p)] for p in checkout] + [[str(p)] for p in wheels] + [[KIT]]
@@ -65,7 +65,7 @@ there = any(importlib.metadata.distributions(name="alif-kit"))
 if not there and subprocess.run(pip, capture_output=True).returncode:
     say = "alif_kit cannot be fetched: on Kaggle switch on Settings, Internet, or"
     sys.exit(f"{say} attach its wheel; elsewhere, is {KIT} a published repository?")
-from alif_kit import install
+from alif_kit.platforms import install
 install.into_image()
 
 # %% tags=["parameters"]
@@ -84,11 +84,16 @@ OVERRIDES = {}  # @param {type:"raw"}
 # %%
 import pandas
 
-from alif_kit import config, notebook, platform, report
+from alif_kit import notebook
+from alif_kit.core import config
+from alif_kit.corpus import prepare
 from alif_kit.evaluation import metrics
 from alif_kit.evaluation.generate import text_nll
-from alif_kit.held_out import held_out
-from alif_kit.training import bases, budget, cards, prepare, trainer
+from alif_kit.languages.held_out import held_out
+from alif_kit.planner import bases, budget, cards
+from alif_kit.platforms import machine
+from alif_kit.report import page as report
+from alif_kit.training import trainer
 
 changes = {"corpus.source": SOURCE or None, **OVERRIDES}
 run = notebook.start(MODE, RUN_DIR, HOURS, changes, drive=KEEP_ON_DRIVE)
@@ -99,7 +104,7 @@ run = notebook.start(MODE, RUN_DIR, HOURS, changes, drive=KEEP_ON_DRIVE)
 # twice the Urdu in an hour: count words, not tokens.
 
 # %%
-card, why = cards.card_here(platform.detect().gpu)
+card, why = cards.card_here(machine.detect().gpu)
 known = [b for b in bases.known_bases().values() if b.fertility]
 speed = [f"{cards.words_per_hour(b, card):,.0f}" for b in known]
 lines = sorted((b.fertility, b.name, hour) for b, hour in zip(known, speed))

@@ -56,7 +56,7 @@
 import importlib.metadata, os, pathlib, subprocess, sys
 KIT = "git+https://github.com/OWNER/alif_kit@v0.1.0"  # make publish-as
 os.environ["GIT_TERMINAL_PROMPT"], here = "0", pathlib.Path.cwd()
-checkout = [p for p in (here, *here.parents) if (p / "alif_kit/pins.toml").is_file()]
+checkout = [p for p in (here, *here.parents) if (p / "alif_kit/platforms").is_dir()]
 sys.path[:0] = map(str, checkout[:1])  # inside a checkout, the checkout
 wheels = here.parent.glob("input/**/alif_kit-*.whl")  # of an attached Kaggle data set
 source = [["-e", str(p)] for p in checkout] + [[str(p)] for p in wheels] + [[KIT]]
@@ -65,7 +65,7 @@ there = any(importlib.metadata.distributions(name="alif-kit"))
 if not there and subprocess.run(pip, capture_output=True).returncode:
     say = "alif_kit cannot be fetched: on Kaggle switch on Settings, Internet, or"
     sys.exit(f"{say} attach its wheel; elsewhere, is {KIT} a published repository?")
-from alif_kit import install
+from alif_kit.platforms import install
 install.into_image()
 
 # %% tags=["parameters"]
@@ -84,10 +84,12 @@ OVERRIDES = {}  # @param {type:"raw"}
 # %%
 import pandas
 
-from alif_kit import model, notebook, report
-from alif_kit.chat_format import prompt_text, response_markers
+from alif_kit import notebook
+from alif_kit.core.records import Example, read_jsonl
 from alif_kit.evaluation.generate import answer_all
-from alif_kit.records import Example, read_jsonl
+from alif_kit.model import unsloth
+from alif_kit.model.chat_format import prompt_text, response_markers
+from alif_kit.report import page as report
 from alif_kit.training import mixture, show, trainer
 
 changes = {"mixture.sources": SOURCES, **OVERRIDES}
@@ -111,7 +113,7 @@ notebook.show(show.budget_plot(mixed))
 
 # %%
 user, answer = response_markers(tokenizer, run.config.base.chat_format)
-labels = model.labels_of(rows[0], tokenizer, user, answer)
+labels = unsloth.labels_of(rows[0], tokenizer, user, answer)
 notebook.show(show.to_html(show.masked_example(rows[0], labels, tokenizer)))
 
 # %% [markdown]
@@ -130,7 +132,7 @@ notebook.show(report.loss_plot(run))
 
 # %%
 adapter, base = run.file("finetune", "adapter"), trainer.base_path(run.config)
-loaded = model.load(run.config.base, base, adapter)
+loaded = unsloth.load(run.config.base, base, adapter)
 tasks = list(read_jsonl(run.file("data", "eval.jsonl"), Example))[:5]
 frame = run.config.base.chat_format
 prompts = [prompt_text(t, loaded.tokenizer, frame) for t in tasks]

@@ -57,7 +57,7 @@
 import importlib.metadata, os, pathlib, subprocess, sys
 KIT = "git+https://github.com/OWNER/alif_kit@v0.1.0"  # make publish-as
 os.environ["GIT_TERMINAL_PROMPT"], here = "0", pathlib.Path.cwd()
-checkout = [p for p in (here, *here.parents) if (p / "alif_kit/pins.toml").is_file()]
+checkout = [p for p in (here, *here.parents) if (p / "alif_kit/platforms").is_dir()]
 sys.path[:0] = map(str, checkout[:1])  # inside a checkout, the checkout
 wheels = here.parent.glob("input/**/alif_kit-*.whl")  # of an attached Kaggle data set
 source = [["-e", str(p)] for p in checkout] + [[str(p)] for p in wheels] + [[KIT]]
@@ -66,7 +66,7 @@ there = any(importlib.metadata.distributions(name="alif-kit"))
 if not there and subprocess.run(pip, capture_output=True).returncode:
     say = "alif_kit cannot be fetched: on Kaggle switch on Settings, Internet, or"
     sys.exit(f"{say} attach its wheel; elsewhere, is {KIT} a published repository?")
-from alif_kit import install
+from alif_kit.platforms import install
 install.into_image()
 
 # %% tags=["parameters"]
@@ -84,9 +84,11 @@ OVERRIDES = {}  # @param {type:"raw"}
 # begins a new run, and does what it needs from the earlier lessons if that is free.
 
 # %%
-from alif_kit import evaluation_report, notebook, pipeline, report
-from alif_kit import statistics
+from alif_kit import notebook, pipeline
+from alif_kit.core import statistics
 from alif_kit.evaluation import gate, sets
+from alif_kit.report import evaluation
+from alif_kit.report import page as report
 
 changes = {"evaluation.suite": SUITE, "evaluation.max_examples": EXAMPLES}
 changes |= OVERRIDES
@@ -116,7 +118,7 @@ notebook.urdu(f"{item.prompt}\n\n[{item.expected}]")
 
 # %%
 results = pipeline.evaluate(run)
-notebook.rows(*evaluation_report.short_table(run))
+notebook.rows(*evaluation.short_table(run))
 
 # %% [markdown]
 # ## How sure is that?
@@ -131,7 +133,7 @@ for right, n in ((6, 10), (60, 100), (600, 1000)):
     least = statistics.smallest_difference(n, 0.3)
     lines += [(f"{right} of {n}", between, f"{least:.1%}")]
 notebook.rows(["right", "95 % interval", "smallest difference that shows"], lines)
-notebook.show(evaluation_report.difference_plot(results))
+notebook.show(evaluation.difference_plot(results))
 
 # %% [markdown]
 # ## The gate
@@ -149,7 +151,7 @@ print("verdict:", verdict["verdict"])
 # Figures hide what people will see. One answer that got better, one that got worse.
 
 # %%
-differing = evaluation_report.differing(run, 1)
+differing = evaluation.differing(run, 1)
 names = ("prompt", "base_answer", "answer")
 lines = [(way, *(e[n] for n in names)) for way in differing for e in differing[way]]
 notebook.rows(["it got", "asked", "base", "tuned"], lines)

@@ -58,7 +58,7 @@
 import importlib.metadata, os, pathlib, subprocess, sys
 KIT = "git+https://github.com/OWNER/alif_kit@v0.1.0"  # make publish-as
 os.environ["GIT_TERMINAL_PROMPT"], here = "0", pathlib.Path.cwd()
-checkout = [p for p in (here, *here.parents) if (p / "alif_kit/pins.toml").is_file()]
+checkout = [p for p in (here, *here.parents) if (p / "alif_kit/platforms").is_dir()]
 sys.path[:0] = map(str, checkout[:1])  # inside a checkout, the checkout
 wheels = here.parent.glob("input/**/alif_kit-*.whl")  # of an attached Kaggle data set
 source = [["-e", str(p)] for p in checkout] + [[str(p)] for p in wheels] + [[KIT]]
@@ -67,7 +67,7 @@ there = any(importlib.metadata.distributions(name="alif-kit"))
 if not there and subprocess.run(pip, capture_output=True).returncode:
     say = "alif_kit cannot be fetched: on Kaggle switch on Settings, Internet, or"
     sys.exit(f"{say} attach its wheel; elsewhere, is {KIT} a published repository?")
-from alif_kit import install
+from alif_kit.platforms import install
 install.into_image()
 
 # %% tags=["parameters"]
@@ -85,9 +85,11 @@ OVERRIDES = {}  # @param {type:"raw"}
 # begins a new run, and does what it needs from the earlier lessons if that is free.
 
 # %%
-from alif_kit import notebook, pipeline, quant_study
-from alif_kit.errors import UserError
-from alif_kit.release import cards, chat_page, hub
+from alif_kit import notebook, pipeline
+from alif_kit.chat import page as chat_page
+from alif_kit.core.errors import UserError
+from alif_kit.quantisation import study as quant_study
+from alif_kit.release import cards, hub
 
 run = notebook.start(MODE, RUN_DIR, HOURS, OVERRIDES, drive=KEEP_ON_DRIVE)
 notebook.catch_up(run, "release")

@@ -1,6 +1,7 @@
 """Shared by the tests: a scripted endpoint, and one small finished run."""
 
 import json
+import shutil
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -91,9 +92,23 @@ SMALL = {
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """The whole pipeline once, in small: the real teacher over a socket, the real trainers, the real evaluation."""
-    from alif_kit import config, pipeline
-    from alif_kit.run_folder import Run
+    from alif_kit import pipeline
+    from alif_kit.core import config
+    from alif_kit.core.run import Run
 
     run = Run.open(tmp_path_factory.mktemp("finished") / "small", config.load("smoke", SMALL))
     pipeline.walk(run)
     return run
+
+
+@pytest.fixture
+def browser():
+    """Chromium, headless; a test that asks for it is skipped where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -3,7 +3,7 @@
 import sys
 import types
 
-from alif_kit import platform
+from alif_kit.platforms import machine
 
 
 class SecretNotFoundError(Exception):
@@ -52,7 +52,7 @@ def colab(monkeypatch, drive_folder):
     fake.module.__spec__ = types.SimpleNamespace(name="google.colab")
     monkeypatch.setitem(sys.modules, "google.colab", fake.module)
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release-colab")
-    monkeypatch.setattr(platform, "DRIVE", drive_folder)
+    monkeypatch.setattr(machine, "DRIVE", drive_folder)
     return fake
 
 
@@ -73,6 +73,6 @@ def kaggle(monkeypatch, working):
     monkeypatch.setitem(sys.modules, "kaggle_secrets", module)
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
     monkeypatch.setenv("COLAB_RELEASE_TAG", "release-colab")
-    monkeypatch.setattr(platform, "KAGGLE_WORKING", working)
-    monkeypatch.setattr(platform, "has_internet", lambda: True)
+    monkeypatch.setattr(machine, "KAGGLE_WORKING", working)
+    monkeypatch.setattr(machine, "has_internet", lambda: True)
     return fake

@@ -11,9 +11,10 @@ import time
 import pytest
 from conftest import SMALL
 
-from alif_kit import config, pipeline
+from alif_kit import pipeline
+from alif_kit.core import config
+from alif_kit.core.run import Run
 from alif_kit.evaluation import summary
-from alif_kit.run_folder import Run
 
 CONTRACT = (
     "config.json",
@@ -77,7 +78,7 @@ def test_a_finished_run_is_not_repeated(finished):
     assert {name: finished.file(name).stat().st_mtime_ns for name in before} == before
 
 
-SCRIPT = "import sys; from alif_kit import pipeline; from alif_kit.run_folder import Run; pipeline.walk(Run.resume(sys.argv[1]))"
+SCRIPT = "import sys; from alif_kit import pipeline; from alif_kit.core.run import Run; pipeline.walk(Run.resume(sys.argv[1]))"
 
 
 def without_times(page):

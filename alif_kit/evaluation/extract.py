@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from alif_kit.evaluation.number_words import words_to_number
-from alif_kit.text import comparison_tokens, to_western_digits
+from alif_kit.languages.text import comparison_tokens, to_western_digits
 
 # What announces the final answer, strongest first; of several, the last one in the text counts.
 _CUES = (

@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from alif_kit.config import Gate
-from alif_kit.records import write_json
-from alif_kit.run_folder import Run, latest_json
+from alif_kit.core.config import Gate
+from alif_kit.core.records import write_json
+from alif_kit.core.run import Run, latest_json
 
 FAIL, UNDECIDED, PASS = "fail", "undecided", "pass"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from alif_kit import model as seam
+from alif_kit.model import unsloth as seam
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from alif_kit import platform
-from alif_kit.errors import UserError
+from alif_kit.core.errors import UserError
+from alif_kit.core.records import write_atomic
 from alif_kit.evaluation import metrics
 from alif_kit.evaluation.shared_prefix import language_model
-from alif_kit.model import Loaded
-from alif_kit.records import write_atomic
+from alif_kit.model.unsloth import Loaded
+from alif_kit.platforms import machine
 
 TASKS = Path(__file__).parent / "tasks"
 
@@ -112,7 +112,7 @@ def _patience(task: str) -> Any:
     places = (constants, datasets.config)
     before = [place.HF_HUB_OFFLINE for place in places]
     is_ours = task.endswith(".yaml")
-    absent = not is_ours and not platform.has_internet(urlsplit(constants.ENDPOINT).hostname or "huggingface.co")
+    absent = not is_ours and not machine.has_internet(urlsplit(constants.ENDPOINT).hostname or "huggingface.co")
     try:
         for place in places:
             place.HF_HUB_OFFLINE = place.HF_HUB_OFFLINE or absent

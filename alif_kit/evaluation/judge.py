@@ -17,12 +17,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from alif_kit import pack
-from alif_kit.client import ChatClient, run_async
-from alif_kit.config import Teacher
-from alif_kit.errors import UserError
-from alif_kit.limits import price_of
-from alif_kit.records import AppendOnly, read_jsonl, stable_id
+from alif_kit.core.config import Teacher
+from alif_kit.core.errors import UserError
+from alif_kit.core.records import AppendOnly, read_jsonl, stable_id
+from alif_kit.languages import pack
+from alif_kit.teacher.client import ChatClient, run_async
+from alif_kit.teacher.limits import price_of
 
 ATTEMPTS = 3
 NUDGES = (

@@ -11,14 +11,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from alif_kit import platform
-from alif_kit.errors import UserError
+from alif_kit.core.errors import UserError
+from alif_kit.core.progress import bar
+from alif_kit.core.records import write_json
+from alif_kit.core.run import Run
 from alif_kit.evaluation import metrics
 from alif_kit.evaluation.judge import Case, Verdict, categories, compare, estimate, judge
 from alif_kit.evaluation.sets import suites
-from alif_kit.progress import bar
-from alif_kit.records import write_json
-from alif_kit.run_folder import Run
+from alif_kit.platforms import machine
 
 Rows = dict[str, dict[str, list[dict[str, Any]]]]
 ACCEPTABLE = 6
@@ -78,7 +78,7 @@ def _announce(run: Run, cases: list[Case]) -> dict[str, Any]:
 
 def _key(run: Run) -> str:
     name = run.config.judge.key_name
-    return platform.secret(name) if name else ""
+    return machine.secret(name) if name else ""
 
 
 def ask(run: Run, cases: list[Case]) -> list[Verdict]:

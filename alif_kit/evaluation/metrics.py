@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from alif_kit.text import comparison_tokens
+from alif_kit.languages.text import comparison_tokens
 
 CHECKABLE = ("classification", "sentiment", "reasoning")
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")

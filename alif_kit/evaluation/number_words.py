@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from alif_kit.text import comparison_tokens
+from alif_kit.languages.text import comparison_tokens
 
 # fmt: off
 _BELOW_100 = [

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from alif_kit import pack
 from alif_kit.evaluation import extract, metrics
 from alif_kit.evaluation.generate import Answer
 from alif_kit.evaluation.sets import Item
-from alif_kit.text import comparison_tokens, identify_language, leading_words, urdu_purity
+from alif_kit.languages import pack
+from alif_kit.languages.text import comparison_tokens, identify_language, leading_words, urdu_purity
 
 SHORTEST_FOR_LANGUAGE = 5
 """Words below which no library tells Urdu from its neighbours."""

@@ -14,15 +14,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from alif_kit import pack
-from alif_kit.chat_format import Message, conversation
-from alif_kit.contamination import rows_of
-from alif_kit.errors import UserError
+from alif_kit.core.errors import UserError
+from alif_kit.core.records import Document, Example, read_jsonl, stable_id
+from alif_kit.core.run import Run
 from alif_kit.evaluation.tasks import utils
-from alif_kit.held_out import held_out
-from alif_kit.records import Document, Example, read_jsonl, stable_id
-from alif_kit.run_folder import Run
-from alif_kit.text import normalize
+from alif_kit.languages import pack
+from alif_kit.languages.contamination import rows_of
+from alif_kit.languages.held_out import held_out
+from alif_kit.languages.text import normalize
+from alif_kit.model.chat_format import Message, conversation
 
 LETTER_BUDGET = 32
 """New tokens for a letter: enough for a sentence around it, too little for an essay that hides it."""

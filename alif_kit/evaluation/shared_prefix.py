@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from alif_kit.chat_format import conversation_text
-from alif_kit.model import Loaded
+from alif_kit.model.chat_format import conversation_text
+from alif_kit.model.unsloth import Loaded
 
 OPTIONS_AT_ONCE = 16
 """Options in one forward: their repeated keys and values are what takes memory."""

@@ -15,16 +15,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from alif_kit import model as seam
-from alif_kit import platform
-from alif_kit.chat_format import Message, answer_ends, conversation_text, message_text
-from alif_kit.client import ChatClient, run_async
-from alif_kit.config import Config
-from alif_kit.errors import UserError
+from alif_kit.core.config import Config
+from alif_kit.core.errors import UserError
+from alif_kit.core.records import stable_id
+from alif_kit.core.run import Run
 from alif_kit.evaluation.generate import Answer, answer_all
 from alif_kit.evaluation.sets import Item
-from alif_kit.records import stable_id
-from alif_kit.run_folder import Run
+from alif_kit.model import unsloth as seam
+from alif_kit.model.chat_format import Message, answer_ends, conversation_text, message_text
+from alif_kit.platforms import machine
+from alif_kit.teacher.client import ChatClient, run_async
 
 OnDone = Callable[[int], None]
 ENDPOINT_KEY = "ALIF_ENDPOINT_KEY"
@@ -129,7 +129,7 @@ class Respondent:
         budget = max(item.budget for item in items)
         teacher = replace(self.config.judge, base_url=address, model=name, temperature=0.0, max_tokens=budget, **free)
         done = itertools.count(1)
-        async with ChatClient(teacher, platform.find_secret(ENDPOINT_KEY)) as client:
+        async with ChatClient(teacher, machine.find_secret(ENDPOINT_KEY)) as client:
 
             async def ask(item: Item) -> Answer:
                 reply = await client.chat(self._messages(item), max_tokens=item.budget)

@@ -18,9 +18,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from alif_kit import pack, statistics
+from alif_kit.core import statistics
+from alif_kit.core.run import Run
 from alif_kit.evaluation import metrics
-from alif_kit.run_folder import Run
+from alif_kit.languages import pack
 
 Row = dict[str, Any]
 Rows = dict[str, dict[str, list[Row]]]

@@ -13,11 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alif_kit.errors import UserError
-from alif_kit.records import write_atomic
-from alif_kit.run_folder import Run
+from alif_kit.core.errors import UserError
+from alif_kit.core.records import write_atomic
+from alif_kit.core.run import Run
 
-HOUSE = Path(__file__).parents[1]
 SUFFIXES = {"merged": "", "adapter": "-LoRA", "gguf": "-GGUF"}
 LIBRARIES = {"merged": "transformers", "adapter": "peft", "gguf": "gguf"}
 
@@ -87,7 +86,7 @@ def render(facts: dict[str, Any], kind: str, names: dict[str, str], published: d
     """The card of one kind's repository, checked. `names`: every kind's repository; `published`: those that are sent together."""
     import jinja2
 
-    loader = jinja2.FileSystemLoader(HOUSE / "templates")
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"cell": cell, "block": block, "hours": hours, "quoted": partial(json.dumps, ensure_ascii=False)}
     front = metadata(facts, kind, names[kind], published).to_yaml()

@@ -8,19 +8,19 @@ a run has not done is None or empty; no number is invented.
 from __future__ import annotations
 
 import csv
-import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from alif_kit import __version__, pack
-from alif_kit.chat_format import ALPACA_ANSWER, ALPACA_USER
-from alif_kit.config import Config
-from alif_kit.records import CATEGORIES, read_jsonl
+from alif_kit import __version__
+from alif_kit.core.config import Config
+from alif_kit.core.records import CATEGORIES, read_jsonl
+from alif_kit.core.run import Run, latest_json
+from alif_kit.languages import pack
+from alif_kit.model.chat_format import ALPACA_ANSWER, ALPACA_USER
+from alif_kit.platforms import machine
 from alif_kit.release import merge, terms
-from alif_kit.run_folder import Run, latest_json
 
-GPUS = Path(__file__).parents[1] / "gpus.toml"
 PAPER_USD = 100  # [Alif] what its authors say that training cost at most
 TUNED = "finetune/adapter"
 
@@ -134,7 +134,7 @@ def _cost(run: Run, stages: list[dict[str, Any]]) -> dict[str, Any]:
     on_gpu = sum(line["seconds"] for line in trained if line["device"].startswith("cuda")) / 3600
     plans = (_json(run, stage, "plan.json") for stage in ("finetune", "pretrain"))
     name = next((plan["planned"]["gpu"] for plan in plans if plan), None)
-    gpus = tomllib.loads(GPUS.read_text("utf-8"))
+    gpus = machine.gpu_table()
     card = gpus.get(name or "", {})
     api = sum(line["usd_api"] for line in stages)
     gpu = 0.0 if not on_gpu else on_gpu * card["usd_per_hour"] if "usd_per_hour" in card else None

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alif_kit import model as seam
-from alif_kit.errors import StoppedError, UserError
+from alif_kit.core.errors import StoppedError, UserError
+from alif_kit.model import unsloth as seam
 from alif_kit.release import weights
 
 CONVERTED = ("f16", "bf16", "q8_0")

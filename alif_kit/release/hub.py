@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alif_kit.errors import StoppedError, UserError
+from alif_kit.core.errors import StoppedError, UserError
+from alif_kit.core.run import Run
 from alif_kit.release import cards, merge, terms, weights
 from alif_kit.release.facts import gguf_files
-from alif_kit.run_folder import Run
 
 WEIGHTS = (".safetensors", ".gguf")
 FOLDERS = {"merged": ("release", "merged"), "adapter": ("finetune", "adapter"), "gguf": ("release", "gguf")}

@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alif_kit.config import Base
-from alif_kit.errors import StoppedError, UserError
-from alif_kit.records import write_atomic, write_json
+from alif_kit.core.config import Base
+from alif_kit.core.errors import StoppedError, UserError
+from alif_kit.core.records import write_atomic, write_json
 from alif_kit.release import weights
 
 SUMS = "SHA256SUMS"
@@ -89,7 +89,7 @@ def _in_own_process(task: dict[str, Any]) -> None:
 
 def _work(task: dict[str, Any]) -> None:
     """The merge itself: the logits before, the files, and the logits of what was written."""
-    from alif_kit import model as seam
+    from alif_kit.model import unsloth as seam
 
     base, adapter, folder = Base(**task["base"]), Path(task["adapter"]), Path(task["folder"])
     before, after_load = None, seam.load(_in_16_bit(base), task["path"], adapter)

@@ -10,8 +10,8 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-from alif_kit.errors import StoppedError, UserError
-from alif_kit.records import write_atomic
+from alif_kit.core.errors import StoppedError, UserError
+from alif_kit.core.records import write_atomic
 
 
 def write(gguf: Path, merged: Path, system: str, length: int) -> Path:

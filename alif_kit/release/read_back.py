@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alif_kit import model as seam
-from alif_kit import pack
-from alif_kit.chat_format import answer_ends, prompt_text
-from alif_kit.config import Base, Config
-from alif_kit.records import SeedTask, write_json
+from alif_kit.core.config import Base, Config
+from alif_kit.core.records import SeedTask, write_json
+from alif_kit.languages import pack
+from alif_kit.model import unsloth as seam
+from alif_kit.model.chat_format import answer_ends, prompt_text
 from alif_kit.release.gguf import need_llama, quiet
 
 

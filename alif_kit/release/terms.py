@@ -12,10 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from alif_kit.config import Config
-from alif_kit.errors import UserError
-
-HERE = Path(__file__)
+from alif_kit.core.config import Config
+from alif_kit.core.errors import UserError
+from alif_kit.model import base_table
 
 
 @dataclass(frozen=True)
@@ -35,15 +34,15 @@ class Terms:
 
 
 @lru_cache
-def _table(path: Path) -> dict[str, Any]:
-    return tomllib.loads(path.read_text("utf-8"))
+def _table() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("terms.toml").read_text("utf-8"))
 
 
 def of(model: str) -> Terms:
     """The terms of a model by its Hub id, alias or the name an endpoint knows it under."""
-    table = _table(HERE.with_name("terms.toml"))
+    table = _table()
     families = (f["licence"] for f in table["families"] if re.search(f["match"], model.lower()))
-    listed = _table(HERE.parents[1] / "bases.toml").get(model, {})
+    listed = base_table.read().get(model, {})
     licence = listed["licence"] if "licence" in listed else next(families, "unknown")
     return Terms(public_name(model), licence, **table.get(licence, {}))
 
@@ -59,7 +58,7 @@ def hub_id(model: str) -> str:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
-    model = _table(HERE.with_name("terms.toml"))["built"].get(model, model)
+    model = _table()["built"].get(model, model)
     try:
         validate_repo_id(model)
     except HFValidationError:

@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from alif_kit.errors import UserError
+from alif_kit.core.errors import UserError
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 INDEX = "model.safetensors.index.json"

@@ -10,14 +10,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from alif_kit import pack
-from alif_kit.errors import StoppedError, UserError
-from alif_kit.records import CATEGORIES, Example, dumps, read_jsonl, to_dict, write_atomic, write_jsonl
-from alif_kit.run_folder import Run, latest_json
-from alif_kit.synth import diversity, review
+from alif_kit.core.errors import StoppedError, UserError
+from alif_kit.core.records import CATEGORIES, Example, dumps, read_jsonl, to_dict, write_atomic, write_jsonl
+from alif_kit.core.run import Run, latest_json
+from alif_kit.languages import pack
+from alif_kit.synth import diversity
+from alif_kit.synth.review import decisions
 from alif_kit.synth.split import split
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
 SIZES = ((1000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -27,7 +27,7 @@ def finish(run: Run) -> dict[str, dict[str, int]]:
     Raises UserError when the run has been fine-tuned on other data: results would no longer belong together.
     """
     accepted = read_jsonl(run.require("synth", "pool.jsonl", stage="generate"), Example)
-    pool = review.apply(accepted, review.read(run), run.config.language)
+    pool = decisions.apply(accepted, decisions.read(run), run.config.language)
     train, held_out = split(pool, run.config.synth.held_out_share, run.config.seed, run.config.synth.novelty_threshold)
     _refuse_after_training(run, train)
     sides = {"train": train, "eval": held_out}
@@ -62,7 +62,7 @@ def card(run: Run, pool: list[Example], counts: dict[str, dict[str, int]]) -> st
     """The data card, with the front matter that the Hub reads."""
     import jinja2
 
-    loader = jinja2.FileSystemLoader(TEMPLATES)
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     total = sum(map(sum, (side.values() for side in counts.values())))
     return environment.get_template("data_card.md.j2").render(

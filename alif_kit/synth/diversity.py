@@ -11,8 +11,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from alif_kit.records import CATEGORIES, Example
-from alif_kit.text import comparison_tokens
+from alif_kit.core.records import CATEGORIES, Example
+from alif_kit.languages.text import comparison_tokens
 
 WINDOW = 50
 BIGRAMS = 1000

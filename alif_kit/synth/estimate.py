@@ -10,14 +10,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from alif_kit import pack
-from alif_kit.config import Config
-from alif_kit.limits import price_of, price_table
-from alif_kit.run_folder import Run, latest_json
+from alif_kit.core.config import Config
+from alif_kit.core.run import Run, latest_json
+from alif_kit.languages import pack
 from alif_kit.synth import generate
 from alif_kit.synth.fold import FIRST_YIELD
 from alif_kit.synth.parse import render
 from alif_kit.synth.planner import compose
+from alif_kit.teacher.limits import price_of, price_table
 
 # Before anything is seen. A token of a current multilingual vocabulary holds about 2.5 characters of Urdu; a task of the seeds'
 # length is what a teacher writes; a request of 20 tasks takes a hosted model about a minute; 7 of 10 candidates pass.

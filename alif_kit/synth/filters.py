@@ -14,10 +14,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from alif_kit import pack
-from alif_kit.records import CATEGORIES, SeedTask
+from alif_kit.core.records import CATEGORIES, SeedTask
+from alif_kit.languages import pack
+from alif_kit.languages.text import comparison_tokens, identify_language, plain_numbers
 from alif_kit.synth.parse import TAGS, final_answer
-from alif_kit.text import comparison_tokens, identify_language, plain_numbers
 
 Filter = Callable[[SeedTask, str], str]
 

@@ -10,10 +10,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from alif_kit import pack
-from alif_kit.config import Config
-from alif_kit.contamination import EvaluationSets
-from alif_kit.records import Example, Provenance
+from alif_kit.core.config import Config
+from alif_kit.core.records import Example, Provenance
+from alif_kit.languages import pack
+from alif_kit.languages.contamination import EvaluationSets
 from alif_kit.synth import filters
 from alif_kit.synth.novelty import NoveltyGate
 from alif_kit.synth.parse import Parsed, parse, render

@@ -15,13 +15,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import Any
 
-from alif_kit.batch import BatchClient
-from alif_kit.client import ChatClient, Reply, run_async
-from alif_kit.errors import StoppedError
-from alif_kit.records import AppendOnly, read_jsonl, write_json, write_jsonl
-from alif_kit.run_folder import Run, latest_json
+from alif_kit.core.errors import StoppedError
+from alif_kit.core.records import AppendOnly, read_jsonl, write_json, write_jsonl
+from alif_kit.core.run import Run, latest_json
 from alif_kit.synth.fold import STALL_REQUESTS, STALL_YIELD, Fold
 from alif_kit.synth.planner import Planner, Request
+from alif_kit.teacher.batch import BatchClient
+from alif_kit.teacher.client import ChatClient, Reply, run_async
 
 Progress = Callable[[Fold], None]
 
@@ -34,7 +34,7 @@ def generate(run: Run, key: str = "", *, batch: bool = False, on_progress: Progr
     """
     config = run.config
     if config.teacher.base_url == "demo":
-        from alif_kit.synth.demo_teacher import DemoTeacher
+        from alif_kit.synth.demo.teacher import DemoTeacher
 
         server: Any = DemoTeacher(pack=config.language)
     else:

@@ -14,8 +14,8 @@ import math
 from array import array
 from typing import Any
 
-from alif_kit.records import SeedTask
-from alif_kit.text import comparison_tokens
+from alif_kit.core.records import SeedTask
+from alif_kit.languages.text import comparison_tokens
 
 PAYLOAD_TOKENS = 4
 BATCH = 32

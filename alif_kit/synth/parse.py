@@ -17,10 +17,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from alif_kit import pack
-from alif_kit.errors import UserError
-from alif_kit.records import SeedTask
-from alif_kit.text import normalize
+from alif_kit.core.errors import UserError
+from alif_kit.core.records import SeedTask
+from alif_kit.languages import pack
+from alif_kit.languages.text import normalize
 
 TAGS = {"instruction": "[ہدایت]", "input": "[مواد]", "labels": "[زمرے]", "output": "[جواب]"}
 EMPTY = "خالی"

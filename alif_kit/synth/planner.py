@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alif_kit import pack
-from alif_kit.config import Config
-from alif_kit.records import Example, stable_id
+from alif_kit.core.config import Config
+from alif_kit.core.records import Example, stable_id
+from alif_kit.languages import pack
 from alif_kit.synth.fold import Fold
 from alif_kit.synth.parse import render, schema
 

@@ -6,9 +6,9 @@ with another task's output: a sentence translated one way and back, a passage th
 
 from __future__ import annotations
 
-from alif_kit.records import CATEGORIES, Example, stable_id
+from alif_kit.core.records import CATEGORIES, Example, stable_id
+from alif_kit.languages.text import comparison_tokens
 from alif_kit.synth.novelty import PAYLOAD_TOKENS, NoveltyIndex
-from alif_kit.text import comparison_tokens
 
 
 def split(pool: list[Example], share: float, seed: int, threshold: float = 0.7) -> tuple[list[Example], list[Example]]:

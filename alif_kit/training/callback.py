@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alif_kit import mirror
-from alif_kit.config import Optimisation
-from alif_kit.errors import StoppedError
-from alif_kit.progress import Update
-from alif_kit.records import write_atomic, write_json
-from alif_kit.run_folder import Run
+from alif_kit.core.config import Optimisation
+from alif_kit.core.errors import StoppedError
+from alif_kit.core.progress import Update
+from alif_kit.core.records import write_atomic, write_json
+from alif_kit.core.run import Run
+from alif_kit.planner.budget import Plan, compare
+from alif_kit.platforms import mirror
 from alif_kit.training import parallel
-from alif_kit.training.budget import Plan, compare
 from alif_kit.training.preflight import check_embedding_rate
 
 COLUMNS = ("step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm")

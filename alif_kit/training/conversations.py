@@ -15,10 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from alif_kit.chat_format import Message
-from alif_kit.errors import UserError
-from alif_kit.records import read_jsonl, stable_id
-from alif_kit.run_folder import Run
+from alif_kit.core.errors import UserError
+from alif_kit.core.records import read_jsonl, stable_id
+from alif_kit.core.run import Run
+from alif_kit.model.chat_format import Message
 
 TABLE = Path(__file__).with_name("mixture.toml")
 FILES = (".jsonl", ".json", ".parquet")

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alif_kit.chat_format import control_texts, conversation_text, message_text
-from alif_kit.config import Config
-from alif_kit.contamination import EvaluationSets
-from alif_kit.errors import UserError
-from alif_kit.records import read_jsonl, stable_id
-from alif_kit.run_folder import Run
+from alif_kit.core.config import Config
+from alif_kit.core.errors import UserError
+from alif_kit.core.records import read_jsonl, stable_id
+from alif_kit.core.run import Run
+from alif_kit.languages.contamination import EvaluationSets
+from alif_kit.model.chat_format import control_texts, conversation_text, message_text
 from alif_kit.training import conversations
 from alif_kit.training.conversations import Row, Source
 

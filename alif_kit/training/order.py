@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from alif_kit.config import Optimisation
+from alif_kit.core.config import Optimisation
 
 MEGABATCH = 50  # batches among which rows are sorted by length: enough to leave little padding, few enough to stay random
 

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from alif_kit.config import Optimisation
-from alif_kit.errors import UserError
+from alif_kit.core.config import Optimisation
+from alif_kit.core.errors import UserError
 
 
 def command(processes: int, arguments: list[str]) -> list[str]:

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from alif_kit.errors import UserError
-from alif_kit.platform import Gpu
+from alif_kit.core.errors import UserError
+from alif_kit.platforms.machine import Gpu
 
 IGNORED = -100
 OLDEST = (7, 0)

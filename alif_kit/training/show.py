@@ -10,8 +10,8 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
-from alif_kit.progress import in_notebook
-from alif_kit.text import urdu_purity
+from alif_kit.core.progress import in_notebook
+from alif_kit.languages.text import urdu_purity
 
 IGNORED = -100
 ACCENT, FAINT, INK = "#0f766e", "#cbd5e1", "#1f2933"

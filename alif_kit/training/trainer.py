@@ -15,18 +15,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alif_kit import mirror
-from alif_kit import model as seam
-from alif_kit.chat_format import answer_ends, response_markers
-from alif_kit.config import Config, Optimisation
-from alif_kit.errors import StoppedError
-from alif_kit.platform import detect
-from alif_kit.progress import bar
-from alif_kit.records import write_json
-from alif_kit.run_folder import Run, latest_json
-from alif_kit.training import bases, budget, callback, corpus, mixture, parallel, preflight, show, tiny_base, vocabulary
+from alif_kit.core.config import Config, Optimisation
+from alif_kit.core.errors import StoppedError
+from alif_kit.core.progress import bar
+from alif_kit.core.records import write_json
+from alif_kit.core.run import Run, latest_json
+from alif_kit.corpus import blocks
+from alif_kit.model import unsloth as seam
+from alif_kit.model import without_hub
+from alif_kit.model.chat_format import answer_ends, response_markers
+from alif_kit.planner import bases, budget
+from alif_kit.planner.cards import card_here
+from alif_kit.platforms import mirror
+from alif_kit.platforms.machine import detect
+from alif_kit.training import callback, mixture, parallel, preflight, show, vocabulary
 from alif_kit.training.callback import Watch
-from alif_kit.training.cards import card_here
 from alif_kit.training.order import as_data, in_order
 
 
@@ -41,8 +44,8 @@ def pretrain(run: Run) -> dict[str, Any]:
     with _stage(run, "pretrain") as facts:
         loaded = load_base(run.config)
         with parallel.main_first():
-            data, counts = corpus.pretraining_rows(run, loaded.tokenizer)
-            held_out = corpus.held_out_rows(run, loaded.tokenizer) if run.config.pretrain.eval_steps else None
+            data, counts = blocks.pretraining_rows(run, loaded.tokenizer)
+            held_out = blocks.held_out_rows(run, loaded.tokenizer) if run.config.pretrain.eval_steps else None
         seam.attach(loaded, run.config, _vocabulary_rows(run, loaded))
         summary = _train(Watch(run, "pretrain", planned), loaded, data, held_out, counts, facts)
     _finish(run)
@@ -97,7 +100,7 @@ def _finish(run: Run) -> None:
 
 def base_path(config: Config) -> str:
     """The configured base, built or found: a folder or a Hub id."""
-    return tiny_base.resolve(config.base.model, config.language, config.seed)
+    return without_hub.resolve(config.base.model, config.language, config.seed)
 
 
 def load_base(config: Config, path: str = "") -> seam.Loaded:
@@ -139,7 +142,7 @@ def plan_here(config: Config, stage: str) -> budget.Plan | None:
 def _vocabulary_rows(run: Run, loaded: seam.Loaded) -> list[int] | None:
     if run.config.lora.train_vocab != "rows":
         return None
-    return vocabulary.rows_in_use(loaded.tokenizer, corpus.training_texts(run), run.config.lora.vocab_coverage)
+    return vocabulary.rows_in_use(loaded.tokenizer, blocks.training_texts(run), run.config.lora.vocab_coverage)
 
 
 def _train(

@@ -1,0 +1,148 @@
+"""chat: a speaker whose weights are loaded here, through the seam: a model, or an adapter on its base.
+
+In: a folder or Hub id, and the adapter's folder. Out: the answer in pieces, while `generate` works in a thread of its own. Nothing
+is loaded before the first question or `ready`; closing the iterator ends the work behind it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from alif_kit.chat.speech import CONTEXT, Usage, fitting
+from alif_kit.core.config import Base
+from alif_kit.core.errors import StoppedError
+from alif_kit.model import unsloth as seam
+from alif_kit.model.chat_format import Message, answer_ends, conversation_text
+from alif_kit.release import weights
+
+
+@dataclass
+class Weights:
+    """A model's folder or Hub id, with an adapter on it or without, through the seam."""
+
+    name: str
+    base: Base
+    find: Callable[[], str]
+    adapter: Path | None = None
+    chat_format: str = ""
+    """Empty: the model's own template where it has one, else the plain frame."""
+    bare_of: Weights | None = None
+    """The same weights with their adapter switched off, so that the base costs no memory of its own."""
+
+    def ready(self) -> None:
+        self.loaded  # noqa: B018
+
+    @cached_property
+    def loaded(self) -> seam.Loaded:
+        if self.bare_of:
+            return self.bare_of.loaded
+        path = self.find()
+        if self.adapter:
+            weights.check_adapter(self.adapter, Path(path))
+        if Path(path).is_dir():
+            weights.check_model(Path(path))
+        loaded = seam.load(replace(self.base, max_seq_length=self._length(path)), path, self.adapter)
+        seam.ready_to_answer(loaded)
+        return loaded
+
+    def _length(self, path: str) -> int:
+        """Tokens to load for: CONTEXT where the model was made for as many, never fewer than it was tuned with."""
+        seam.prepare()
+        from transformers import AutoConfig
+
+        try:
+            made_for = AutoConfig.from_pretrained(path, trust_remote_code=False).get_text_config().max_position_embeddings
+        except (OSError, ValueError, AttributeError):
+            return self.base.max_seq_length  # a Hub id without network, or a kind that names no limit: the seam says what is wrong
+        return max(self.base.max_seq_length, min(CONTEXT, made_for))
+
+    @cached_property
+    def frame(self) -> str:
+        return self.chat_format or ("native" if self.loaded.tokenizer.chat_template else "alpaca")
+
+    def bare(self) -> Weights:
+        """The base under this adapter, out of the same memory."""
+        return Weights(Path(self.base.model).name, self.base, self.find, None, self.chat_format, self)
+
+    def stream(self, messages: list[Message], temperature: float, max_tokens: int, usage: Usage) -> Iterator[str]:
+        room = getattr(self.loaded.model, "max_seq_length", self.base.max_seq_length)
+        max_tokens = min(max_tokens, room // 2)
+        kept, usage.left_out = fitting(messages, lambda some: len(self._ids(some)), room - max_tokens)
+        sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+        yield from _Generation(self, self._ids(kept), {"max_new_tokens": max_tokens, **sampling}, usage).pieces()
+
+    def _ids(self, messages: list[Message]) -> list[int]:
+        text = conversation_text(messages, self.loaded.tokenizer, self.frame)
+        return self.loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def adapter_switched(self) -> Any:
+        return self.loaded.model.disable_adapter() if self.bare_of else contextlib.nullcontext()
+
+    def ends(self) -> set[int]:
+        configured = self.loaded.model.generation_config.eos_token_id
+        listed = configured if isinstance(configured, list) else [configured]
+        return answer_ends(self.loaded.tokenizer, self.frame) | set(listed) - {None}
+
+
+@dataclass
+class _Generation:
+    """One answer of `generate`, which runs in a thread of its own while its pieces are read."""
+
+    of: Weights
+    ids: list[int]
+    options: dict[str, Any]
+    usage: Usage
+    over: threading.Event = field(default_factory=threading.Event)
+    failed: list[Exception] = field(default_factory=list)
+
+    def pieces(self) -> Iterator[str]:
+        streamer = self._streamer()
+        thread = threading.Thread(target=self._work, args=(streamer,), daemon=True)
+        thread.start()
+        try:
+            yield from streamer
+        finally:
+            self.over.set()
+            thread.join()
+        if self.failed:
+            said = (str(self.failed[0]).strip().splitlines() or [type(self.failed[0]).__name__])[0]
+            raise StoppedError(f"the model stopped: {said[:200]}") from self.failed[0]
+
+    def _streamer(self) -> Any:
+        from transformers import TextIteratorStreamer
+
+        usage, ends = self.usage, self.of.ends()
+
+        class Counting(TextIteratorStreamer):
+            """Counts tokens on their way to the text; the first that comes is the prompt."""
+
+            def put(self, value: Any) -> None:
+                if not self.next_tokens_are_prompt:
+                    usage.by_itself = int(value.reshape(-1)[-1]) in ends
+                    usage.tokens += not usage.by_itself
+                super().put(value)
+
+        return Counting(self.of.loaded.tokenizer, skip_prompt=True, skip_special_tokens=True)
+
+    def _work(self, streamer: Any) -> None:
+        import torch
+        from transformers import StoppingCriteriaList
+
+        loaded = self.of.loaded
+        ids = torch.tensor([self.ids], device=loaded.device)
+        stop = StoppingCriteriaList([lambda row, _, **__: torch.full((len(row),), self.over.is_set(), device=row.device)])
+        ends = {"eos_token_id": sorted(self.of.ends()), "pad_token_id": loaded.tokenizer.pad_token_id}
+        try:
+            with torch.no_grad(), self.of.adapter_switched():
+                row = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "streamer": streamer, "stopping_criteria": stop}
+                loaded.model.generate(**row, **ends, **self.options)
+        except Exception as error:  # whatever it is, it must reach the reader, who waits for the next piece
+            self.failed.append(error)
+        finally:
+            streamer.end()

@@ -1,0 +1,105 @@
+"""cli: `alif merge`, `alif gguf` and `alif quant-study`.
+
+In: a finished run, or an adapter and its base. Out: release/merged, release/gguf, release/quant_study, what the checks found, in
+the terminal and beside the files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alif_kit.cli.options import PresetOption, RunOption, SetOption, open_run
+
+AdapterOption = Annotated[
+    Path | None, typer.Option("--adapter", help="An adapter's folder instead of the run's; its base is `--set base.model=…`.")
+]
+
+
+def merge(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None, adapter: AdapterOption = None) -> None:
+    """The adapter becomes part of its base: 16-bit safetensors in release/merged, with tokenizer, template and SHA256SUMS.
+
+    Runs in a process of its own, on a GPU or a CPU. Checks that the merged model gives the logits of base and adapter, and says
+    by how much they differ. Do this before vLLM, GGUF or the Hub: an adapter with trained vocabulary is gigabytes, and vLLM
+    refuses it.
+    """
+    from alif_kit import pipeline
+
+    opened = open_run(run, preset, changes)
+    found = pipeline.merge(opened, adapter)
+    allowed = f"{found['tolerance']:.0%} allowed"
+    typer.echo(f"logits differ by at most {found['largest_difference']:.2%} of their range ({allowed})")
+    typer.echo(f"the same likeliest token in {found['same_top_token']:.1%} of the places; answers end at {found['ends']}")
+    typer.echo(f"merged: {opened.file('release', 'merged')}")
+
+
+def gguf(
+    run: RunOption = None,
+    preset: PresetOption = "auto",
+    changes: SetOption = None,
+    quant: Annotated[str, typer.Option("--quant", help="Which, with commas: f16, bf16, q8_0, q6_k, q5_k_m, q4_k_m …")] = "q8_0",
+    ollama_create: Annotated[
+        str, typer.Option("--ollama-create", metavar="NAME", help="Register the first file with Ollama.")
+    ] = "",
+) -> None:
+    """GGUF files for llama.cpp, LM Studio and Ollama in release/gguf, from the merged model, which is made first if missing.
+
+    f16 and q8_0 need no compiler (`pip install 'alif-kit[release]'`); k-quants need llama.cpp (`pip install 'alif-kit[llama]'`).
+    Each file is opened and read back: template, stop tokens, and, with llama.cpp, its answers beside the merged model's.
+    """
+    from alif_kit import pipeline
+
+    opened = open_run(run, preset, changes)
+    for path, found in pipeline.gguf(opened, quant.split(","), ollama_create).items():
+        typer.echo(f"{path.name}: {path.stat().st_size / 1e6:,.0f} MB{_said(found)}")
+    typer.echo(f"gguf: {opened.file('release', 'gguf')}")
+
+
+def _said(found: dict[str, object]) -> str:
+    faults = {"template_is_the_models": "its chat template is not the model's", "ends_known": "its stop token ends no answer"}
+    faults["same_tokens"] = (
+        "llama.cpp cuts texts into other tokens than the model's tokenizer, so its answers are not to be trusted"
+    )
+    wrong = "".join(f"; {fault}" for name, fault in faults.items() if not found.get(name, True))
+    if "n" not in found:
+        return f"{wrong}; answers not compared, llama.cpp is not installed"
+    stops = found["stops"]
+    return (
+        f"{wrong}; {found['same_answers']} of {found['n']} answers are the merged model's, {found['agreed']:.0%} of their tokens; "
+        f"{stops['gguf']} end by themselves, {stops['merged']} of the merged model's"
+    )
+
+
+def quant_study(
+    run: RunOption = None,
+    preset: PresetOption = "auto",
+    changes: SetOption = None,
+    forms: Annotated[
+        str, typer.Option("--forms", help="Which, with commas: 16bit, 8bit and nf4 (bitsandbytes), and quantisations of GGUF.")
+    ] = "16bit,8bit,nf4,q8_0,q5_k_m,q4_k_m",
+    limit: Annotated[int, typer.Option("--limit", min=2, help="Examples of each set: documents, questions, word problems.")] = 48,
+) -> None:
+    """What quantisation costs: size, memory, speed, bits per byte, multiple choice and exact numbers of each form of the model.
+
+    Each form is measured in a process of its own on the same examples, with 95 % intervals and the paired difference to 16 bit
+    (starred where its interval excludes zero); a plot and a sentence of advice come with it. Finished forms are kept.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from alif_kit import pipeline
+    from alif_kit.quantisation import study as studying
+
+    opened = open_run(run, preset, changes)
+    results = pipeline.quant_study(opened, [form.strip() for form in forms.split(",") if form.strip()], limit)
+    header, rows = studying.table(results, opened.config.language)
+    grid = Table(*header)
+    for row in rows:
+        grid.add_row(*row)
+    Console().print(grid)
+    for form, reason in results["missing"].items():
+        typer.echo(f"not measured: {form}: {reason}")
+    typer.echo(results["advice"])
+    typer.echo(f"plot: {opened.file('release', 'quant_study', 'plot.svg')}")

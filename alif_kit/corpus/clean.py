@@ -1,0 +1,222 @@
+"""corpus: makes running text fit to learn from: first repair, then named reasons to drop, each a pure function of the document.
+
+In: a document as its source gives it. Out: the repaired document, and the first reason to drop it or the empty string. The order
+is fixed, so counts can be compared between runs. Duplicates are judged after these, over the whole corpus, in prepare.py.
+
+What `repair` does: wiki markup that an extractor left goes (comments, references, templates, tables, link and bold marks, the
+parentheses these empty), HTML entities become characters, then `text.normalize`; lines of categories and of calls to expand a
+stub go; sections that list references, links and further reading go, up to the next paragraph of running prose.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from alif_kit.core.records import Document
+from alif_kit.corpus.duplicates import EDGES, runs, shingles, words
+from alif_kit.languages.text import identify_language, normalize, rule_language
+
+Check = Callable[[Document], str]
+
+MARKUP_SHARE = 0.02  # of the characters
+TABLE_SHARE = 0.2  # digits and cell borders among the characters that are not space
+SHORT_LINE = 5  # words; a list or a table is made of shorter lines
+SHORT_LINES_SHARE = 0.5  # of the words
+LEAST_LINES = 10
+STUB_WORDS = 120  # a page made by a bot has its pattern and little else
+REPEATED_LINES_SHARE = 0.3  # of the words; the limit on repeated lines in Gopher (Rae et al. 2021, table A1)
+DISTINCT_RUNS_SHARE = 0.6  # distinct 5-grams among all; running text is close to 1, a refrain around 0.8
+SAMPLE = 25  # words at the beginning, middle and end that show the language
+PROSE_WORDS = 40
+TEMPLATE_DEPTH = 10
+
+# Section headings at which an article's text is over, as normalize and casefold leave them.
+_ENDINGS = """
+حوالہ جات|حوالے|حواشی|حواشی و حوالہ جات|حوالہ جات و حواشی|مزید دیکھیے|مزید دیکھیں|مزید دیکھئے|یہ بھی دیکھیے|مزید پڑھیے|مزید پڑھیں
+مزید مطالعہ|بیرونی روابط|بیرونی ربط|بیرونی کڑیاں|خارجی روابط|روابط|کتابیات|نگار خانہ|متعلقہ مضامین
+references|notes|footnotes|citations|sources|notes and references|external links|see also|further reading|bibliography|gallery
+"""
+ENDINGS = frozenset(_ENDINGS.strip().replace("\n", "|").split("|"))
+_PAGES = "(?:File|Image|Category|فائل|تصویر|زمرہ)"
+# What must be in the text for the pattern to be tried (a plain search is many times as fast), the pattern, what it leaves.
+_MARKUP = tuple(
+    (signs, re.compile(pattern, re.DOTALL | re.IGNORECASE | re.MULTILINE), kept)
+    for signs, pattern, kept in (
+        (("<!--",), r"<!--.{0,20000}?-->", ""),
+        (("<",), r"<ref\b[^>]*/>|<(ref|math|gallery|timeline|style|script)\b[^>]*>.{0,5000}?</\1\s*>", ""),
+        (("<",), r"<br\s*/?>", "\n"),
+        (("<",), r"</?[a-z][^<>\n]{0,200}>", ""),
+        (("{|",), r"\{\|.{0,20000}?\|\}", ""),
+        (("[[",), rf"\[\[(?!\s*{_PAGES}\s*:)(?:[^\[\]]*\|)?([^\[\]|]*)\]\]", r"\1"),
+        (("[[",), rf"\[\[\s*{_PAGES}\s*:[^\[\]]*\]\]", ""),
+        (("//",), r"\[(?:https?:)?//[^\s\]]{1,500}\s?([^\]\n]{0,300})\]", r"\1"),
+        (("[",), r"\[\s*(?:\d{1,3}(?:[,–-]\d{1,3})*|[a-z]|note \d+|citation needed|حوالہ درکار)\s*\]", ""),
+        (("↑",), "↑ ?", ""),
+        (("''", "__"), r"(?<!\d)'{2,5}|__[A-Z]{3,}__", ""),
+        (("=",), r"^={1,6}([^=\n]+)={1,6}$", lambda heading: heading[1].strip()),
+        (("* ", "# "), r"^[*#]+[ \t]+", ""),
+        (("(",), r"\([،,;؛:\s]*\)", ""),
+        (("(",), r"\(\s*[،,;؛]\s*", "("),
+    )
+)
+_TEMPLATE = re.compile(r"\{\{[^{}]*\}\}")
+_LONG_BLANK = re.compile(r"[^\S\n]{50,}")  # no indentation is so deep, and some patterns take the square of its length
+_SPACE_LEFT = re.compile(" (?=[۔،؛])")
+_PAGE_LINE = re.compile(r"(?:زمرہ|سانچہ|فائل|تصویر|category|template|file|image)\s?:", re.IGNORECASE)
+_STUB_NOTICES = ("نامکمل مضمون ہے", "اضافہ کر کے ویکیپیڈیا", "article is a stub", "help Wikipedia by expanding")
+_BLANK_LINES = re.compile("\n{3,}")
+_SENTENCE_END = re.compile(r"[۔؟!.](?=\s|$)")
+
+_REDIRECT = re.compile(r"#?\s?(?:redirect|رجوع مکرر)\b", re.IGNORECASE)
+_LIST_TITLE = re.compile(r"(?:فہرست|lists? of|index of|outline of)\s|.*\sکی فہرست$", re.IGNORECASE)
+_AMBIGUOUS = re.compile(r"ضد ابہام|disambiguation", re.IGNORECASE)
+_MAY_REFER = re.compile(
+    r"مراد (?:ہو|لی جا|لیے جا) سک.{0,40}:$|(?:may|can|could) (?:also |commonly )?refer to[^.]{0,30}:$", re.MULTILINE
+)
+_BOT_PAGE = re.compile(
+    r"کا رقبہ [\d.,]+ مربع .{0,80}آبادی [\d.,]+ افراد|نظام شمسی .{0,60}سیارچہ"
+    r"|^.{0,80} is an? (?:village|commune|hamlet|asteroid|species of \w+|genus of \w+) "
+)
+_KINDS = {"space": str.isspace, "cell": lambda sign: sign.isdecimal() or sign == "|", "markup": lambda sign: sign in r"{}[]<>\=_^~"}
+
+
+def repair(document: Document) -> Document | None:
+    """The document with text and title repaired: the same object where nothing changed, None where no text is left."""
+    text = _without_endings(normalize(without_markup(document.text)))
+    title = normalize(document.title)
+    if (text, title) == (document.text, document.title):
+        return document
+    return replace(document, text=text, title=title) if text.strip() else None
+
+
+def without_markup(text: str) -> str:
+    """Wiki and HTML markup replaced by what a reader would see: `"'''[[دریا|دریائے]] نیل'''[1]" -> "دریائے نیل"`."""
+    before, text = text, html.unescape(text) if "&" in text else text
+    if any(10 * blank in text for blank in " \t\u00a0"):
+        text = _LONG_BLANK.sub(" ", text)
+    for _ in range(TEMPLATE_DEPTH if "{{" in text else 0):
+        text = _TEMPLATE.sub("", text)
+    for signs, pattern, kept in _MARKUP:
+        if any(sign in text for sign in signs):
+            text = pattern.sub(kept, text)
+    return text if text is before else _SPACE_LEFT.sub("", text)
+
+
+def _without_endings(text: str) -> str:
+    kept, ended = [], False
+    for line in text.split("\n"):
+        if line.strip(" :").casefold() in ENDINGS:
+            ended = True
+        elif ended and is_prose(line):
+            ended = False
+        if not ended and not is_boilerplate_line(line):
+            kept.append(line)
+    whole = "\n".join(kept)
+    return whole if len(whole) == len(text) else _BLANK_LINES.sub("\n\n", whole).strip()
+
+
+def is_prose(line: str) -> bool:
+    """Whether a line is a paragraph rather than an item of a list: 40 words or more and two ends of sentences."""
+    return line.count(" ") + 1 >= PROSE_WORDS and len(_SENTENCE_END.findall(line)) >= 2
+
+
+def is_boilerplate_line(line: str) -> bool:
+    """Categories, templates, files, calls to expand a stub, and lines of nothing but signs such as `• | —`."""
+    if _PAGE_LINE.match(line) or (len(line) < 200 and any(notice in line for notice in _STUB_NOTICES)):
+        return True
+    return bool(line) and len(line) < 20 and not any(map(str.isalnum, line))
+
+
+def first_reason(document: Document, min_words: int) -> str:
+    """The first reason to drop a repaired document, or the empty string."""
+    return next((reason for check in CHECKS if (reason := check(document))), "") or too_short(document, min_words)
+
+
+def too_short(document: Document, min_words: int) -> str:
+    """`too_short`: fewer than `min_words` words are left."""
+    return "too_short" if len(words(document.text)) < min_words else ""
+
+
+def markup(document: Document) -> str:
+    """`markup`: braces, brackets, tags and addresses that repair could not resolve make up too much of the text."""
+    text = document.text
+    return "markup" if kinds(text)["markup"] + text.count("http") > MARKUP_SHARE * len(text) + 1 else ""
+
+
+@lru_cache(maxsize=2)
+def kinds(text: str) -> dict[str, int]:
+    """Characters by kind; a cell is a digit or a border: `"a 12|=" -> {"space": 1, "cell": 3, "markup": 1}`."""
+    codes = np.minimum(np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32), 0xFFFF)
+    return dict(zip(_KINDS, np.bincount(_kind_of()[codes], minlength=len(_KINDS) + 1)[1:].tolist(), strict=True))
+
+
+@lru_cache
+def _kind_of() -> np.ndarray:
+    """The kind of each of the first 65,536 characters, 0 for none; the few signs beyond them are none."""
+    table = np.zeros(0x10000, np.uint8)
+    for number, belongs in enumerate(_KINDS.values(), 1):
+        table[[code for code in range(0xFFFF) if belongs(chr(code))]] = number
+    return table
+
+
+def boilerplate(document: Document) -> str:
+    """`boilerplate`: a redirect, a disambiguation page, a page that is a list, or the pattern of a page made by a bot."""
+    head = document.text[:300]
+    if _REDIRECT.match(head) or _LIST_TITLE.match(document.title) or _AMBIGUOUS.search(document.title):
+        return "boilerplate"
+    if _MAY_REFER.search(head) or ("ضد ابہام" in head and len(words(document.text)) < STUB_WORDS):
+        return "boilerplate"
+    return "boilerplate" if len(document.text) < 8 * STUB_WORDS and _is_bot_page(document.text) else ""
+
+
+def _is_bot_page(text: str) -> bool:
+    return len(words(text)) < STUB_WORDS and bool(_BOT_PAGE.search(text))
+
+
+def table(document: Document) -> str:
+    """`table`: digits and cell borders fill a fifth of the text, or most words stand in many lines of under five words."""
+    text = document.text
+    if kinds(text)["cell"] > TABLE_SHARE * (len(text) - kinds(text)["space"]):
+        return "table"
+    lines = [len(line.split()) for line in text.split("\n") if line]
+    short = sum(words for words in lines if words < SHORT_LINE)
+    return "table" if len(lines) >= LEAST_LINES and short > SHORT_LINES_SHARE * sum(lines) else ""
+
+
+def wrong_language(document: Document) -> str:
+    """`wrong_language`: the beginning, middle and end are not in the document's language; a few words tell nothing."""
+    few = sample(words(document.text))
+    # Everyday words settle most documents, at a tenth of the time; what they leave open is judged in full.
+    if rule_language([word.strip(EDGES).lower() for word in few]) == document.language:
+        return ""
+    return "wrong_language" if identify_language(" ".join(few)) not in (document.language, "und") else ""
+
+
+def sample(of: tuple[str, ...]) -> tuple[str, ...]:
+    """75 of the words of a longer text, a third each from its beginning, middle and end."""
+    if len(of) <= 3 * SAMPLE:
+        return of
+    middle = len(of) // 2
+    return of[:SAMPLE] + of[middle : middle + SAMPLE] + of[-SAMPLE:]
+
+
+def too_repetitive(document: Document) -> str:
+    """`too_repetitive`: the same lines or the same runs of five words over and over."""
+    counted = Counter(line for line in document.text.split("\n") if line)
+    if sum(counted.values()) > len(counted):
+        size = {line: len(line.split()) for line in counted}
+        repeated = sum(size[line] * (times - 1) for line, times in counted.items())
+        if repeated > REPEATED_LINES_SHARE * sum(size[line] * times for line, times in counted.items()):
+            return "too_repetitive"
+    return "too_repetitive" if len(shingles(document.text)) < DISTINCT_RUNS_SHARE * runs(document.text) else ""
+
+
+CHECKS: tuple[Check, ...] = (markup, boilerplate, table, wrong_language, too_repetitive)
+REASONS = ("markup", "boilerplate", "table", "wrong_language", "too_repetitive", "too_short")

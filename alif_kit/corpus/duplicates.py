@@ -1,0 +1,165 @@
+"""corpus: near duplicates among documents, found in memory that a notebook has.
+
+In: texts. Out: for each whether one like it was kept before. MinHash (datasketch) of the 5-grams of words; 64 values of 16 bits
+a document. Bands of values point to documents, and only a document that shares a band is compared: the share of equal values
+estimates the Jaccard similarity. 200,000 documents take 119 MiB at their peak, at a threshold of 0.8.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import string
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+SHINGLE = 5
+PERMUTATIONS = 64
+RECALL = 0.98  # of the pairs exactly at the threshold, so many share a band
+_CHUNK = 4096
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+_MARKS = re.compile("[\u0610-\u061a\u064b-\u065f\u0670\u200c\u200d]")
+EDGES = string.punctuation + "۔،؟؛٪«»“”‘’…–—•"
+
+
+class _WordHashes(dict[str, int]):
+    """64 bits a word, the same on every machine; spellings that differ in marks, case or punctuation share them."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= 200_000:
+            self.clear()
+        folded = _MARKS.sub("", word.strip(EDGES)).lower()
+        value = int.from_bytes(hashlib.blake2b(folded.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+        self[word] = value
+        return value
+
+
+_HASHES = _WordHashes()
+
+
+@lru_cache(maxsize=4)  # asked for by several checks running, and by the signature
+def words(text: str) -> tuple[str, ...]:
+    """The text between spaces."""
+    return tuple(text.split())
+
+
+def runs(text: str) -> int:
+    """How many runs of five words a text has, repeats included: nine words have 5, fewer than six 1."""
+    return max(1, len(words(text)) - SHINGLE + 1)
+
+
+@lru_cache(maxsize=2)
+def shingles(text: str) -> np.ndarray:
+    """Hashes (uint64) of the distinct runs of five words, and of the whole of a shorter text."""
+    hashes = np.fromiter(map(_HASHES.__getitem__, words(text)), np.uint64)
+    size = min(SHINGLE, len(hashes))
+    mixed = np.zeros(len(hashes) - size + 1, np.uint64)
+    for place in range(size):
+        mixed = mixed * _BASE + hashes[place : len(hashes) - size + 1 + place]
+    return np.unique(mixed)
+
+
+@lru_cache
+def _sketch() -> Any:
+    from datasketch import MinHash
+
+    return MinHash(PERMUTATIONS, seed=1, hashfunc=int, scheme="affine32")
+
+
+def signature(text: str) -> np.ndarray:
+    """64 MinHash values, the low 16 bits of each: enough to tell chance agreement (1 in 65,536) from likeness."""
+    sketch = _sketch()
+    sketch.clear()
+    sketch.update_batch((shingles(text) >> np.uint64(32)).tolist())
+    return sketch.hashvalues.astype(np.uint16)
+
+
+class Signatures:
+    """Signatures by number, in chunks, so that growing never copies them."""
+
+    def __init__(self) -> None:
+        self._chunks: list[np.ndarray] = []
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        return self._chunks[number // _CHUNK][number % _CHUNK]
+
+    def add(self, text: str) -> None:
+        if self._size == len(self._chunks) * _CHUNK:
+            self._chunks.append(np.empty((_CHUNK, PERMUTATIONS), np.uint16))
+        self._size += 1
+        self[self._size - 1][:] = signature(text)
+
+
+class NearDuplicates:
+    """The kept documents, each a number in `signatures`, by their bands."""
+
+    def __init__(self, signatures: Signatures, threshold: float) -> None:
+        self._signatures, self._threshold = signatures, threshold
+        self._rows = band_rows(threshold)
+        self._owners = _Owners()
+        bands = PERMUTATIONS // self._rows
+        self._mixers = np.random.RandomState(1).randint(1, 2**62, (bands, self._rows)).astype(np.uint64) * np.uint64(2) + np.uint64(
+            1
+        )
+
+    def find(self, number: int) -> int | None:
+        """A kept document whose estimated similarity with document `number` is at least the threshold, or None."""
+        mine = self._signatures[number]
+        for owner in sorted(self._owners.of(self._bands(mine))):
+            if np.count_nonzero(self._signatures[owner] == mine) >= self._threshold * PERMUTATIONS:
+                return owner
+        return None
+
+    def add(self, number: int) -> None:
+        self._owners.add(self._bands(self._signatures[number]), number)
+
+    def _bands(self, values: np.ndarray) -> np.ndarray:
+        """One 64-bit number a band; a band's own mixers keep it apart from the same values in another."""
+        used = values[: self._mixers.size].reshape(self._mixers.shape).astype(np.uint64)
+        mixed = ((used + np.uint64(1)) * self._mixers).sum(axis=1, dtype=np.uint64)
+        return (mixed ^ (mixed >> np.uint64(29))) * _BASE
+
+
+def band_rows(threshold: float) -> int:
+    """Values in a band: as many as still bring `RECALL` of the pairs at the threshold together: `0.8 -> 5` (12 bands)."""
+    good = [r for r in range(1, PERMUTATIONS + 1) if 1 - (1 - threshold**r) ** (PERMUTATIONS // r) >= RECALL]
+    return max(good, default=1)
+
+
+class _Owners:
+    """The first document of each band: sorted arrays (12 bytes an entry) and a small table of the newest."""
+
+    NEWEST = 1 << 16
+
+    def __init__(self) -> None:
+        self._keys, self._numbers = np.empty(0, np.uint64), np.empty(0, np.uint32)
+        self._new: dict[int, int] = {}
+
+    def of(self, bands: np.ndarray) -> set[int]:
+        found = {self._new[band] for band in bands.tolist() if band in self._new}
+        if len(self._keys):
+            places = np.minimum(np.searchsorted(self._keys, bands), len(self._keys) - 1)
+            found.update(self._numbers[places[self._keys[places] == bands]].tolist())
+        return found
+
+    def add(self, bands: np.ndarray, number: int) -> None:
+        for band in bands.tolist():
+            self._new.setdefault(band, number)
+        if len(self._new) >= self.NEWEST:
+            self._merge()
+
+    def _merge(self) -> None:
+        keys = np.fromiter(self._new, np.uint64)
+        order = np.argsort(keys)
+        keys, numbers = keys[order], np.fromiter(self._new.values(), np.uint32)[order]
+        places = np.searchsorted(self._keys, keys)
+        known = self._keys[np.minimum(places, len(self._keys) - 1)] == keys if len(self._keys) else np.zeros(len(keys), bool)
+        places, keys, numbers = places[~known], keys[~known], numbers[~known]
+        self._keys, self._numbers = np.insert(self._keys, places, keys), np.insert(self._numbers, places, numbers)
+        self._new.clear()

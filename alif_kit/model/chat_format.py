@@ -1,0 +1,140 @@
+"""model: how a task or a conversation becomes text for a model, and where in it the loss is taken.
+
+In: tasks and conversations. Out: training text and prompts, in one of two forms:
+`native`  the tokenizer's own chat template (Instruct models); `alpaca`  a plain frame after Alif's, for base models, whose
+chat tokens are untrained and would give NaN or endless answers.
+
+A conversation is a list of messages, `{"role": "user", "content": …}`; a user's message may hold its material apart, as `input`,
+which the Alpaca frame has a place for. The loss is taken on the answers only, on each of them: `response_markers` finds the text
+that opens one. Templates that can think (Qwen3) are asked not to: their empty `<think>` block stands before the last answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alif_kit.core.errors import UserError
+from alif_kit.core.records import SeedTask
+
+ALPACA_USER, ALPACA_INPUT, ALPACA_ANSWER = "### ہدایت:\n", "### مواد:\n", "### جواب:\n"
+
+Message = dict[str, str]
+
+
+def user_message(task: SeedTask) -> str:
+    """Instruction and input as one message: `"ترجمہ کریں:\\n\\nGood morning"`."""
+    return message_text(conversation(task)[0])
+
+
+def message_text(message: Message) -> str:
+    """The whole text of a message, its material after its content."""
+    return f"{message['content']}\n\n{message['input']}" if message.get("input") else message["content"]
+
+
+def conversation(task: SeedTask) -> list[Message]:
+    """The task as chat messages, the answer last."""
+    asked = {"role": "user", "content": task.instruction} | ({"input": task.input} if task.input else {})
+    return [asked, {"role": "assistant", "content": task.output}]
+
+
+def prompt_text(task: SeedTask, tokenizer: Any, chat_format: str, system: str = "") -> str:
+    """Everything before the answer, special tokens included (tokenise it with add_special_tokens=False)."""
+    return conversation_text(conversation(task)[:1], tokenizer, chat_format, system)
+
+
+def training_text(task: SeedTask, tokenizer: Any, chat_format: str, system: str = "") -> str:
+    """Prompt, answer and the token that ends it."""
+    return conversation_text(conversation(task), tokenizer, chat_format, system)
+
+
+def conversation_text(messages: list[Message], tokenizer: Any, chat_format: str, system: str = "") -> str:
+    """A conversation of any length as text; when the user has the last word, an answer is opened after it.
+
+    `system` is the line before it, unless the conversation brings its own. Raises UserError without a chat template.
+    """
+    if system and messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": system}, *messages]
+    if chat_format == "alpaca":
+        return (tokenizer.bos_token or "") + "".join(_alpaca(messages, tokenizer.eos_token))
+    if not tokenizer.chat_template:
+        raise UserError("the base has no chat template, but base.chat_format is native; use an Instruct model or alpaca")
+    return _native(messages, tokenizer)
+
+
+def _alpaca(messages: list[Message], eos: str) -> list[str]:
+    """The frame around each message; every answer ends with EOS."""
+    pieces = []
+    for number, message in enumerate(messages):
+        if message["role"] == "system":
+            pieces.append(message["content"] + "\n\n")
+        elif message["role"] == "assistant":
+            pieces.append(message["content"] + eos)
+        else:
+            material = f"{ALPACA_INPUT}{message['input']}\n\n" if message.get("input") else ""
+            again = "\n\n" if number and messages[number - 1]["role"] == "assistant" else ""
+            pieces.append(f"{again}{ALPACA_USER}{message['content']}\n\n{material}{ALPACA_ANSWER}")
+    return pieces
+
+
+def _native(messages: list[Message], tokenizer: Any) -> str:
+    plain = [{"role": message["role"], "content": message_text(message)} for message in messages]
+    if plain[0]["role"] == "system" and not takes_system(tokenizer):
+        plain = [{"role": "user", "content": f"{plain[0]['content']}\n\n{plain[1]['content']}"}, *plain[2:]]
+    return _apply(tokenizer, plain)
+
+
+def _apply(tokenizer: Any, messages: list[Message]) -> str:
+    opened = messages[-1]["role"] == "user"
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened, enable_thinking=False)
+
+
+def takes_system(tokenizer: Any) -> bool:
+    """Whether the template shows a system message: some raise an error (Gemma 2), some drop it without a word."""
+    from jinja2.exceptions import TemplateError
+
+    probe = [{"role": "system", "content": "SYSTEMTEXT"}, {"role": "user", "content": "USERTEXT"}]
+    try:
+        return "SYSTEMTEXT" in _apply(tokenizer, probe)
+    except TemplateError:
+        return False
+
+
+def _probe(tokenizer: Any) -> str:
+    """Two turns through the native template."""
+    return _apply(tokenizer, [{"role": "user", "content": "USERTEXT"}, {"role": "assistant", "content": "ANSWERTEXT"}] * 2)
+
+
+def response_markers(tokenizer: Any, chat_format: str) -> tuple[str, str]:
+    """The texts that open the user's part and the answer, as `train_on_responses_only` wants them.
+
+    Read off the template itself: what stands around the messages of a probe.
+    """
+    if chat_format == "alpaca":
+        return ALPACA_USER, ALPACA_ANSWER
+    text = _probe(tokenizer)
+    between = text.split("ANSWERTEXT")[1].split("USERTEXT")[0]
+    user = between.split("\n", 1)[-1] if "\n" in between.rstrip("\n") else between
+    answer = text.split("USERTEXT")[1].split("ANSWERTEXT")[0]
+    return user, answer
+
+
+def answer_ends(tokenizer: Any, chat_format: str) -> set[int]:
+    """Ids that end an answer: EOS, and the token by which the template closes a turn where that is another one (Gemma).
+
+    A model tuned on the template stops with one of these, so generation has to stop there too.
+    """
+    ends = {tokenizer.eos_token_id}
+    if chat_format == "native" and tokenizer.chat_template:
+        tail = tokenizer(_probe(tokenizer).rsplit("ANSWERTEXT", 1)[1], add_special_tokens=False)["input_ids"]
+        ends |= {i for i in tail[:1] if tokenizer.decode([i]) in control_texts(tokenizer, chat_format)}
+    return ends
+
+
+def control_texts(tokenizer: Any, chat_format: str) -> set[str]:
+    """Texts that a message must not contain, because they would be read as the frame: special tokens, the frame's own heads."""
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    special = {str(token) for token in added if getattr(token, "special", False)} | set(
+        getattr(tokenizer, "all_special_tokens", ())
+    )
+    heads = {ALPACA_USER.strip(), ALPACA_ANSWER.strip()} if chat_format == "alpaca" else set()
+    return {text for text in special if text.strip()} | heads

@@ -1,0 +1,236 @@
+"""model: the seam to Unsloth. Load a base, attach or continue an adapter, hand out the trainer. Nothing else imports it.
+
+In: the names and numbers of the configuration. Out: a model, its tokenizer, and files of safetensors only.
+`trust_remote_code` stays False everywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from alif_kit.core.config import Base, Config
+from alif_kit.core.errors import StoppedError, UserError
+from alif_kit.model.chat_format import answer_ends
+
+VOCAB_MODULES = ("embed_tokens", "lm_head")
+ROW_WEIGHT = "trainable_tokens_delta"
+VISION = r".*(vision|multi_modal).*"  # a model that also sees is trained on text alone
+
+
+@dataclass
+class Loaded:
+    """A model with its tokenizer and the device it stands on."""
+
+    model: Any
+    tokenizer: Any
+    device: str
+
+
+@lru_cache
+def prepare() -> Any:
+    """Import Unsloth, which patches transformers and trl: it must come before either of them is used.
+
+    The libraries' own progress bars and notices are turned down: the kit shows its own.
+    """
+    os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    import unsloth
+
+    # isort: split
+    import datasets
+    from transformers.utils import logging as transformers_logging
+
+    datasets.disable_progress_bars()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    return unsloth
+
+
+def load(base: Base, path: str | Path, adapter: Path | None = None) -> Loaded:
+    """The base in 4 bit (or 16), with the saved adapter on it if one is given, ready to answer.
+
+    Raises UserError when the base cannot be read.
+    """
+    import torch
+
+    unsloth = prepare()
+    if adapter is not None and not (adapter / "adapter_config.json").is_file():
+        raise UserError(f"{adapter} holds no adapter_config.json; expected the adapter folder of a finished stage")
+    on_gpu = torch.cuda.is_available()
+    quiet = contextlib.nullcontext() if on_gpu else contextlib.redirect_stdout(io.StringIO())
+    try:
+        with quiet:
+            model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
+                str(path),
+                max_seq_length=base.max_seq_length,
+                load_in_4bit=base.load_in_4bit,
+                dtype=None if on_gpu else torch.float32,
+                trust_remote_code=False,
+            )
+    except OSError as error:
+        raise UserError(f"base.model {path} cannot be loaded: {str(error).splitlines()[0]}") from None
+    if adapter is not None:
+        model = _with_adapter(model, adapter)
+    return Loaded(model, tokenizer, str(next(model.parameters()).device))
+
+
+def _with_adapter(model: Any, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
+
+
+def attach(loaded: Loaded, config: Config, rows: list[int] | None = None) -> None:
+    """Put a fresh adapter of the configured shape on the base. `rows`: the vocabulary rows to train (lora.train_vocab = rows)."""
+    unsloth = prepare()
+    lora = config.lora
+    modules = [*lora.target_modules, *(VOCAB_MODULES if lora.train_vocab == "full" else ())]
+    loaded.model = unsloth.FastLanguageModel.get_peft_model(
+        loaded.model,
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        use_rslora=lora.rslora,
+        target_modules=modules,
+        use_gradient_checkpointing="unsloth" if loaded.device.startswith("cuda") else False,
+        random_state=config.seed,
+        **({} if rows is None else {"trainable_token_indices": _row_modules(loaded.model, rows)}),
+        **({"exclude_modules": VISION} if hasattr(loaded.model.config, "vision_config") else {}),
+    )
+    for name, parameter in loaded.model.named_parameters():
+        if ROW_WEIGHT in name:
+            parameter.requires_grad_(True)  # on a card, Unsloth freezes all that is no LoRA matrix
+
+
+def _row_modules(model: Any, rows: list[int]) -> dict[str, list[int]]:
+    """The rows by matrix: a tied lm_head follows embed_tokens by itself (peft)."""
+    tied = getattr(model.config, "tie_word_embeddings", False)
+    return {"embed_tokens": rows} if tied else dict.fromkeys(VOCAB_MODULES, rows)
+
+
+def continue_adapter(loaded: Loaded, config: Config, adapter: Path) -> None:
+    """Attach an adapter of the configured shape and fill it with the weights another stage saved."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    saved = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
+    indices = saved.get("trainable_token_indices") or {}
+    attach(loaded, config, indices.get("embed_tokens") if isinstance(indices, dict) else indices)
+    state = load_file(str(adapter / "adapter_model.safetensors"))
+    outcome = set_peft_model_state_dict(loaded.model, state)
+    if outcome.unexpected_keys:
+        raise UserError(f"{adapter} has weights this adapter lacks ({outcome.unexpected_keys[0]}); expected the same lora settings")
+
+
+def rows_at_their_own_rate(trainer: Any, rate: float) -> None:
+    """Give the trained vocabulary rows a learning rate of their own; Unsloth does so for whole matrices only."""
+
+    def create_optimizer(model: Any = None) -> Any:
+        if trainer.optimizer is None:
+            kind, options = trainer.get_optimizer_cls_and_kwargs(trainer.args, trainer.model)
+            trained = [(n, p) for n, p in (model or trainer.model).named_parameters() if p.requires_grad]
+            rows = [p for n, p in trained if ROW_WEIGHT in n]
+            rest = [p for n, p in trained if ROW_WEIGHT not in n]
+            decay = {"weight_decay": trainer.args.weight_decay}
+            trainer.optimizer = kind([{"params": rest, **decay}, {"params": rows, "lr": rate, **decay}], **options)
+        return trainer.optimizer
+
+    trainer.create_optimizer = create_optimizer
+
+
+def merge(base: Base, path: str | Path, adapter: Path, folder: Path) -> None:
+    """Write the base with the adapter in it, in 16 bit on a card and 32 on a CPU, as safetensors with its tokenizer."""
+    from dataclasses import replace
+
+    loaded = load(replace(base, load_in_4bit=False), path, adapter)
+    merged = loaded.model.merge_and_unload()
+    merged.save_pretrained(str(folder), safe_serialization=True)
+    loaded.tokenizer.save_pretrained(str(folder))
+
+
+def write_merged(loaded: Loaded, folder: Path, chat_format: str, shard: str) -> None:
+    """Write a loaded base with its adapter in it as safetensors in 16 bit: float16 where the base's own are, else bfloat16.
+
+    generation_config lists every token that ends an answer: without the one that closes a turn, a merged model talks on for ever.
+    """
+    import torch
+
+    named = str(getattr(loaded.model.config, "dtype", "") or getattr(loaded.model.config, "torch_dtype", ""))
+    merged = loaded.model.merge_and_unload().to(torch.float16 if "float16" in named and "bfloat16" not in named else torch.bfloat16)
+    known = merged.generation_config.eos_token_id
+    ends = answer_ends(loaded.tokenizer, chat_format) | set(known if isinstance(known, list) else [known]) - {None}
+    merged.generation_config.eos_token_id = sorted(ends) if len(ends) > 1 else next(iter(ends))
+    merged.save_pretrained(str(folder), safe_serialization=True, max_shard_size=shard)
+    loaded.tokenizer.save_pretrained(str(folder))
+
+
+def export_gguf(merged: Path, quants: list[str], folder: Path) -> list[Path]:
+    """Unsloth's own exporter on a merged model, which fetches and builds llama.cpp: the files in the order of `quants`.
+
+    Raises StoppedError with what it says when it fails.
+    """
+    loaded = load(Base(str(merged), load_in_4bit=False), merged)
+    try:
+        made = loaded.model.save_pretrained_gguf(str(folder), loaded.tokenizer, quantization_method=quants)["gguf_files"]
+    except RuntimeError as error:
+        raise StoppedError(f"Unsloth's GGUF exporter stopped: {' '.join(str(error).split())[:300]}") from None
+    by_quant = {quant: next((Path(f) for f in made if quant in Path(f).name.lower()), None) for quant in quants}
+    absent = [quant for quant, path in by_quant.items() if path is None]
+    if absent:
+        raise StoppedError(f"Unsloth's GGUF exporter made no {absent[0]}; it made {', '.join(Path(f).name for f in made)}")
+    return [path for path in by_quant.values() if path]
+
+
+def save_adapter(loaded: Loaded, folder: Path) -> None:
+    """Write adapter and tokenizer as safetensors."""
+    loaded.model.save_pretrained(str(folder), safe_serialization=True)
+    loaded.tokenizer.save_pretrained(str(folder))
+
+
+def trainer_classes() -> tuple[Any, Any]:
+    """UnslothTrainer and UnslothTrainingArguments (trl's SFT pair, with a learning rate of its own for the embeddings)."""
+    unsloth = prepare()
+    return unsloth.UnslothTrainer, unsloth.UnslothTrainingArguments
+
+
+def train_in_float32(model: Any) -> None:
+    """Keep the trained weights in float32. On a 4-bit base trl casts them to bfloat16, whose eight bits lose small updates, and
+    peft casts them back when a checkpoint is loaded, so a resumed run would go another way than an uninterrupted one.
+    """
+    import torch
+
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32)
+
+
+def mask_prompts(trainer: Any, user_marker: str, answer_marker: str) -> Any:
+    """Unsloth's `train_on_responses_only`: labels outside the answers become -100."""
+    from unsloth.chat_templates import train_on_responses_only
+
+    return train_on_responses_only(trainer, instruction_part=user_marker, response_part=answer_marker)
+
+
+def labels_of(ids: list[int], tokenizer: Any, user_marker: str, answer_marker: str) -> list[int]:
+    """The labels that `mask_prompts` would give a row of token ids: -100 where nothing is learnt."""
+    prepare()
+    from unsloth.chat_templates import train_on_responses_only
+
+    markers = {"instruction_part": user_marker, "response_part": answer_marker}
+    mask = train_on_responses_only(None, **markers, tokenizer=tokenizer, return_function=True)
+    return [int(label) for label in mask({"input_ids": [ids]})["labels"][0]]
+
+
+def ready_to_answer(loaded: Loaded) -> None:
+    """Switch to inference mode, pads on the left."""
+    prepare().FastLanguageModel.for_inference(loaded.model)
+    loaded.tokenizer.padding_side = "left"

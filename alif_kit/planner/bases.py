@@ -1,0 +1,208 @@
+"""planner: the bases there are to plan with, by their shapes: exact parameter counts, tokens per Urdu word. No torch.
+
+In: bases.toml, else a config.json in a local folder or on the Hub, and a tokenizer.json when there is one. Out: `Shape`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from alif_kit.core.errors import UserError
+from alif_kit.languages import pack
+from alif_kit.model import base_table, tiny_base
+from alif_kit.platforms import machine
+
+_NOT_DENSE = ("experts", "per_layer_input", "mamba", "linear_num")  # mixtures, Gemma 3n, hybrids
+_KEYS = {
+    "hidden": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "intermediate": "intermediate_size",
+    "vocabulary": "vocab_size",
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A decoder-only base. Sizes are counts; `fertility` is tokens per Urdu word, 0 when nobody has measured it."""
+
+    name: str
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocabulary: int
+    tied: bool
+    layer_norms: int = 2
+    qk_norm: bool = False
+    qkv_bias: bool = False
+    vision: int = 0
+    parameters: int = 0
+    fertility: float = 0.0
+    fertility_source: str = ""
+    urdu_rows: int = 0
+    float32_on_fp16: bool = False
+    instruct: bool = True
+    chat: str = "unknown"
+    end_of_turn: list[str] = field(default_factory=list)
+    licence: str = "unknown"
+    gated: bool = False
+
+    @property
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """(in, out) of each linear of a layer, by the name LoRA knows it under."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        attention = {
+            "q_proj": (self.hidden, q),
+            "k_proj": (self.hidden, kv),
+            "v_proj": (self.hidden, kv),
+            "o_proj": (q, self.hidden),
+        }
+        wide = (self.hidden, self.intermediate)
+        return attention | {"gate_proj": wide, "up_proj": wide, "down_proj": wide[::-1]}
+
+    @property
+    def linear_parameters(self) -> int:
+        """Weights of all layers' linears: what NF4 quantises."""
+        return self.layers * sum(a * b for a, b in self.linears.values())
+
+    @property
+    def matrix(self) -> int:
+        """Weights of one vocabulary matrix."""
+        return self.vocabulary * self.hidden
+
+    @property
+    def vocab_modules(self) -> tuple[str, ...]:
+        """The vocabulary matrices the model owns: a tied head is the embedding."""
+        return ("embed_tokens",) if self.tied else ("embed_tokens", "lm_head")
+
+    @property
+    def small_parameters(self) -> int:
+        """RMSNorms and biases."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        layer = self.layer_norms * self.hidden + 2 * self.head_dim * self.qk_norm + (q + 2 * kv) * self.qkv_bias
+        return self.layers * layer + self.hidden
+
+    @property
+    def total(self) -> int:
+        """All parameters, the image tower's too."""
+        return self.linear_parameters + len(self.vocab_modules) * self.matrix + self.small_parameters + self.vision
+
+    def lora_parameters(self, rank: int, modules: tuple[str, ...]) -> int:
+        """rank x (in + out) per adapted linear and layer. Raises UserError for a module that no layer has."""
+        unknown = sorted(set(modules) - set(self.linears))
+        if unknown:
+            raise UserError(f"lora.target_modules names {unknown[0]!r}; expected some of {', '.join(self.linears)}")
+        return self.layers * rank * sum(sum(self.linears[name]) for name in modules)
+
+
+def known_bases() -> dict[str, Shape]:
+    """The bases of bases.toml by Hub id."""
+    table = base_table.read()
+    rows = {name: row for name, row in table.items() if isinstance(row, dict)}
+    source = table["fertility_source"]
+    return {name: Shape(name=name, fertility_source=source if "fertility" in row else "", **row) for name, row in rows.items()}
+
+
+def find(name: str) -> Shape:
+    """The base by Hub id, local folder or `tiny`; its fertility is measured, known or assumed, and says which.
+
+    Raises UserError when neither bases.toml nor the Hub nor the disk has it, or when it is no dense decoder.
+    """
+    known = known_bases()
+    if name in known:
+        return known[name]
+    if name == "tiny":
+        return from_config(name, {**tiny_base.SHAPE, "vocab_size": tiny_base.VOCABULARY, "tie_word_embeddings": False})
+    if Path(name).is_dir():
+        if not (Path(name) / "config.json").is_file():
+            raise UserError(f"base {name} holds no config.json; expected a folder saved by transformers")
+        config, tokenizer = Path(name) / "config.json", Path(name) / "tokenizer.json"
+    else:
+        config, tokenizer = _download(name), None
+    shape = from_config(name, json.loads(config.read_text("utf-8")))
+    return with_fertility(shape, tokenizer) if tokenizer and tokenizer.is_file() else shape
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    advice = f"give a local folder, another Hub id, or one of {', '.join(known_bases())}"
+    try:
+        cached = try_to_load_from_cache(name, "config.json")
+        if isinstance(cached, str):
+            return Path(cached)
+        if not machine.has_internet():
+            raise UserError(f"base {name!r} is not in bases.toml, nor in the cache, and the Hub cannot be reached; {advice}")
+        return Path(hf_hub_download(name, "config.json", token=machine.find_secret("HF_TOKEN") or None))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        said = (str(error).strip().splitlines() or ["no answer"])[0]
+        raise UserError(
+            f"base {name!r} is not in bases.toml and the Hub does not give its config.json ({said}); {advice}"
+        ) from None
+
+
+def from_config(name: str, config: dict[str, Any]) -> Shape:
+    """A transformers config.json as a Shape; what the file leaves to the library's defaults is asked of the library."""
+    values = config.get("text_config") or config
+    kind = str(values.get("model_type") or config.get("model_type", "llama"))
+    odd = next((key for key in values if values[key] and any(mark in key for mark in _NOT_DENSE)), None)
+    if odd:
+        raise UserError(f"base {name} is no plain dense decoder ({odd} = {values[odd]}); expected one, the planner knows no other")
+    if any(key not in values for key in _KEYS.values()):
+        values = _with_defaults(name, kind, values)
+    sizes = {ours: int(values[theirs]) for ours, theirs in _KEYS.items()}
+    gemma = kind.startswith(("gemma2", "gemma3"))
+    return Shape(
+        name=name,
+        **sizes,
+        head_dim=int(values.get("head_dim") or sizes["hidden"] // sizes["heads"]),
+        tied=bool(config.get("tie_word_embeddings", values.get("tie_word_embeddings", kind.startswith("gemma")))),
+        layer_norms=4 if gemma else 2,
+        qk_norm=kind.startswith(("qwen3", "gemma3")),
+        qkv_bias=bool(values.get("attention_bias", kind.startswith("qwen2"))),
+        float32_on_fp16=kind.startswith(("gemma3", "gemma4")),
+    )
+
+
+def _with_defaults(name: str, kind: str, values: dict[str, Any]) -> dict[str, Any]:
+    from transformers import AutoConfig
+
+    try:
+        filled = AutoConfig.for_model(kind, **{k: v for k, v in values.items() if k != "model_type"}).to_dict()
+    except (ValueError, TypeError):
+        filled = values
+    missing = [key for key in _KEYS.values() if key not in filled]
+    if missing:
+        raise UserError(f"base {name} has no {missing[0]} in its config.json ({kind}); the planner knows dense decoders only")
+    return filled
+
+
+def with_fertility(shape: Shape, tokenizer: Path, language: str = "ur") -> Shape:
+    """The shape with tokens per word measured by a tokenizer.json on the pack's own corpus."""
+    found = measure_fertility(tokenizer, language)
+    return replace(shape, fertility=round(found, 2), fertility_source=f"measured here on the pack's corpus with {tokenizer.name}")
+
+
+def measure_fertility(tokenizer: Path, language: str = "ur") -> float:
+    """Tokens without special ones over whitespace-separated words, on the pack's corpus."""
+    from tokenizers import Tokenizer
+
+    loaded = Tokenizer.from_file(str(tokenizer))
+    texts = [document.text for document in pack.corpus(language, language)]
+    return sum(len(loaded.encode(text, add_special_tokens=False).ids) for text in texts) / sum(len(t.split()) for t in texts)
+
+
+def fertility(shape: Shape) -> tuple[float, str]:
+    """Tokens per Urdu word and where the number comes from; an unknown one is assumed, and said to be."""
+    table = base_table.read()
+    if shape.fertility:
+        return shape.fertility, shape.fertility_source
+    return table["assumed_fertility"], f"assumed: {table['assumed_fertility_reason']}"

@@ -1,0 +1,104 @@
+"""planner: the GPUs there are to plan for, and what an hour on one buys in Urdu words. No torch.
+
+In: gpus.toml, what nvidia-smi found, a base's shape. Out: `Card`, rough tokens per second, the base recommended for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from alif_kit.core.errors import UserError
+from alif_kit.planner.bases import Shape, fertility, known_bases
+from alif_kit.platforms import machine
+
+SMALLEST_GOOD_BASE = 3e9  # parameters; a 1B model reads more Urdu an hour than any, and answers worse
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU: `visible_gib` as torch reports it, published dense 16-bit tensor TFLOPS, dollars an hour (None: not known)."""
+
+    name: str
+    visible_gib: float
+    bf16: bool
+    tflops: float
+    utilisation: float
+    match: str = ""
+    usd_per_hour: float | None = None
+    refused: str = ""
+    instead: str = ""
+
+    def tokens_per_second(self, base: Shape) -> float:
+        """TFLOPS x utilisation / (6 x weights in matrix products), rough.
+
+        6 operations per weight and token: forward 2, the forward again under gradient checkpointing 2, gradient of the input 2.
+        Frozen weights need no gradient of their own; the adapters' is left out.
+        """
+        return self.tflops * 1e12 * self.utilisation / (6 * (base.linear_parameters + base.matrix))
+
+
+def price_date() -> str:
+    """The day of the GPU-hour prices."""
+    return machine.gpu_table()["price_date"]
+
+
+def known_cards() -> dict[str, Card]:
+    """The cards of gpus.toml by short name."""
+    return {name: Card(name=name, **row) for name, row in machine.gpu_table().items() if isinstance(row, dict)}
+
+
+def card(name: str) -> Card:
+    """A card by short name. Raises UserError for one that is not known, or that today's torch cannot use."""
+    known = known_cards()
+    if name.lower() not in known:
+        raise UserError(f"--gpu is {name!r}; expected one of {', '.join(known)}")
+    return _usable(known[name.lower()])
+
+
+def _usable(found: Card) -> Card:
+    if found.refused:
+        raise UserError(f"{found.name} cannot be used: {found.refused}; {found.instead}")
+    return found
+
+
+def card_here(gpu: machine.Gpu | None) -> tuple[Card, str]:
+    """The card for what `platform.detect` found, and a reason; without a GPU, a free T4."""
+    known = known_cards()
+    if gpu is None:
+        return known["t4"], "no GPU here: planned for a free T4"
+    alike = [c for c in known.values() if c.match in gpu.name]
+    if alike:
+        return _usable(min(alike, key=lambda c: abs(c.visible_gib - gpu.vram_gib))), f"{gpu.name} is here"
+    t4 = known["t4"]
+    reason = f"{gpu.name} is here but not in gpus.toml: the T4's speed is assumed, and that torch sees 97 % of the memory"
+    return Card(gpu.name, round(0.97 * gpu.vram_gib, 3), gpu.bf16, t4.tflops, t4.utilisation), reason
+
+
+def priced(on: Card, usd_per_hour: float) -> Card:
+    """The card at another price an hour."""
+    return replace(on, usd_per_hour=usd_per_hour)
+
+
+def words_per_hour(base: Shape, on: Card) -> float:
+    """Urdu words an hour: tokens per second x 3600 / fertility, rough."""
+    return 3600 * on.tokens_per_second(base) / fertility(base)[0]
+
+
+def known_fits(on: Card, fits: Callable[[Card, Shape], bool]) -> str | None:
+    """The largest known Instruct base for which `fits` says yes."""
+    able = [base for base in known_bases().values() if base.instruct and fits(on, base)]
+    return max(able, key=lambda base: base.total).name if able else None
+
+
+def recommend_base(on: Card) -> tuple[str, str]:
+    """The Instruct base of at least 3B parameters without a gate that reads the most Urdu words an hour, and why."""
+    able = [b for b in known_bases().values() if b.instruct and not b.gated and b.total >= SMALLEST_GOOD_BASE and b.fertility]
+    best, second = sorted(able, key=lambda b: -words_per_hour(b, on))[:2]
+    first, other = (words_per_hour(b, on) / 1e6 for b in (best, second))
+    reason = (
+        f"{best.name}: of the {len(able)} Instruct bases with 3B parameters or more that need no licence click it reads the most "
+        f"Urdu an hour on a {on.name}, about {first:.2f}M words ({best.fertility} tokens a word) against {other:.2f}M of "
+        f"{second.name} ({second.fertility}); smaller bases read more and know less"
+    )
+    return best.name, reason

@@ -1,0 +1,175 @@
+"""quantisation: one form of a model, measured in a process of its own, so that its memory is its own.
+
+    python -m alif_kit.quantisation.measure RUN FORM PATH LIMIT OUT
+
+In: a run (its questions and frames), a form (`16bit`, `8bit`, `nf4`, or a GGUF's quantisation), the merged folder or the file, how
+many examples of each set. Out: a JSON of bytes on disk, memory, speeds, and one score per document and question. Forms are asked
+the same token ids by the same code, one at a time, so that the runtime and the rounding of the weights are all that differs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from alif_kit.core.progress import bar
+from alif_kit.core.records import write_json
+from alif_kit.core.run import Run
+from alif_kit.evaluation import extract, metrics, sets
+from alif_kit.evaluation.generate import text_ids, windowed_nll
+from alif_kit.evaluation.tasks import utils
+from alif_kit.languages import pack
+from alif_kit.model.chat_format import answer_ends, conversation_text
+from alif_kit.quantisation.engines import WINDOW, LlamaCpp, Transformers, on_gpu
+
+BITS = ("16bit", "8bit", "nf4")
+PROMPT, ANSWER, REPEATS = 256, 32, 3
+"""Tokens of the prompt and of the answer that are timed, and how often; the median counts."""
+BUDGET = 96
+"""New tokens for a word problem."""
+READ = 600
+"""Characters of each document that are read: many beginnings say more than few whole texts in the same time."""
+
+
+def measure(run: Run, form: str, path: Path, limit: int, scratch: Path) -> dict[str, Any]:
+    """Everything of one form; the sets are those of the run's suite, `limit` examples of each."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(run.file("release", "merged"))
+    works = {name: sets.evenly(values, limit) for name, values in _sets(run).items()}
+    text = text_ids(tokenizer, pack.corpus(run.config.language, run.config.language)[0].text)
+    _first_use()
+    before = _memory("VmRSS")
+    engine: Transformers | LlamaCpp = Transformers(path, form) if form in BITS else LlamaCpp(path)
+    speeds = {
+        "prompt_tokens_per_second": PROMPT / _seconds(partial(engine.read, (text * PROMPT)[:PROMPT])),
+        "generation_tokens_per_second": ANSWER / _seconds(partial(engine.write, text[:8], ANSWER)),
+    }
+    memory = (_memory("VmHWM") - before) / 1024 if not on_gpu() or form not in BITS else _card_memory()
+    engine.for_scores()
+    scores = _scores(run, engine, tokenizer, works, form)
+    found = {
+        "form": form,
+        "bytes": engine.size(scratch),
+        "memory_mib": round(memory, 1),
+        "device": _device(),
+        "threads": os.cpu_count(),
+    }
+    return found | {name: round(value, 1) for name, value in speeds.items()} | {"scores": scores}
+
+
+def _sets(run: Run) -> dict[str, list[Any]]:
+    """Documents, questions with options and word problems, as far as the suite has them."""
+    works = {w.name: w for w in sets.gather(run)[0]}
+    found: dict[str, list[Any]] = {name: list(w.documents) for name, w in works.items() if w.documents}
+    if "urdu_mmlu_cloze" in works:
+        found["choice"] = [utils.prepare(row) for row in works["urdu_mmlu_cloze"].task["rows"]]
+    if "word_problems" in works:
+        found["numbers"] = list(works["word_problems"].items)
+    return found
+
+
+def _scores(
+    run: Run, engine: Transformers | LlamaCpp, tokenizer: Any, works: dict[str, list[Any]], form: str
+) -> dict[str, list[list[Any]]]:
+    """[id, score, weight] of every example, by set; what a form is asked is the same for all."""
+    ask = {
+        "choice": partial(_choice, run, engine, tokenizer),
+        "numbers": partial(_number, run, engine, tokenizer),
+    }
+    scores: dict[str, list[list[Any]]] = {}
+    for name, values in works.items():
+        one: Callable[[Any], list[Any]] = ask.get(name) or partial(_bits, engine, tokenizer)
+        with bar(f"{form} {name}", len(values)) as update:
+            rows = []
+            for n, value in enumerate(values, 1):
+                rows.append(one(value))
+                update(n)
+        scores[name] = rows
+    return scores
+
+
+def _bits(engine: Transformers | LlamaCpp, tokenizer: Any, document: Any) -> list[Any]:
+    text = document.text[:READ]
+    size = len(text.encode("utf-8"))
+    nats = windowed_nll(text_ids(tokenizer, text), WINDOW, engine.nats)
+    return [document.id, metrics.bits_per_byte(nats, size), size]
+
+
+def _choice(run: Run, engine: Transformers | LlamaCpp, tokenizer: Any, question: dict[str, Any]) -> list[Any]:
+    """1 where the right option is the likeliest for its length in bytes, as lm-eval's acc_norm."""
+    prompt = _framed(run, tokenizer, [{"role": "user", "content": question["question"]}])
+    context = tokenizer(prompt, add_special_tokens=False)["input_ids"][-WINDOW:]
+    ids = [tokenizer(option, add_special_tokens=False)["input_ids"] for option in question["options"]]
+    likelihoods = engine.options(context, ids)
+    best = max(range(len(ids)), key=lambda i: likelihoods[i] / len(question["options"][i].encode("utf-8")))
+    return [str(question["id"]), int(best == question["answer"]), 1]
+
+
+def _number(run: Run, engine: Transformers | LlamaCpp, tokenizer: Any, item: sets.Item) -> list[Any]:
+    """1 where the number of the answer is the right one."""
+    prompt = tokenizer(_framed(run, tokenizer, [dict(m) for m in item.messages]), add_special_tokens=False)["input_ids"]
+    ids = engine.answer(prompt[-WINDOW:], BUDGET, answer_ends(tokenizer, run.config.base.chat_format))
+    marker = pack.settings(run.config.language)["answer_marker"]
+    given, expected = extract.number(tokenizer.decode(ids), marker), extract.number(item.expected, marker)
+    return [item.id, int(given is not None and expected is not None and extract.same_number(given, expected)), 1]
+
+
+def _framed(run: Run, tokenizer: Any, messages: list[dict[str, str]]) -> str:
+    return conversation_text(messages, tokenizer, run.config.base.chat_format, run.config.mixture.system)
+
+
+def _seconds(action: Callable[[], None]) -> float:
+    """Median of some runs after one that warms up."""
+    action()
+    taken = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        action()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def _first_use() -> None:
+    """Libraries that load on first use must not be counted as the model's memory."""
+    import bitsandbytes  # noqa: F401
+    import torch
+
+    torch.nn.Linear(8, 8)(torch.zeros(1, 8))
+
+
+def _memory(name: str) -> float:
+    """KiB of this process: VmRSS now, VmHWM at its peak."""
+    return float(re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text()).group(1))  # type: ignore[union-attr]
+
+
+def _card_memory() -> float:
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 2**20
+
+
+def _device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name(0) if on_gpu() else "CPU"
+
+
+if __name__ == "__main__":
+    import logging
+    import tempfile
+
+    from transformers.utils.logging import disable_progress_bar
+
+    logging.disable(logging.WARNING)  # bitsandbytes says at every layer how it casts
+    disable_progress_bar()
+    folder, form, path, limit, out = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as scratch:
+        write_json(Path(out), measure(Run.resume(Path(folder)), form, Path(path), int(limit), Path(scratch)))

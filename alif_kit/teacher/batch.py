@@ -1,0 +1,210 @@
+"""teacher: the same `chat` through the OpenAI Batch API, at half the price and within a day.
+
+In: messages, as for client.ChatClient. Out: `Reply`s, when their batch is done. What is asked for together goes into one batch;
+its requests are saved before it is submitted, its id as soon as it has one, so the program may be closed for a day and started
+again: the same requests find their batch. Requests that failed, or whose batch expired, are submitted once more, then it stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from alif_kit.core.config import Teacher
+from alif_kit.core.errors import StoppedError, UserError
+from alif_kit.core.records import dumps, read_jsonl, stable_id, write_json
+from alif_kit.teacher.client import Reply
+from alif_kit.teacher.limits import Budget, price_table
+
+GATHER_S = 0.3
+LONGEST_POLL_S = 60.0
+OVER = {"completed", "failed", "expired", "cancelled"}
+MOST_SUBMISSIONS = 2
+
+
+class BatchClient:
+    """`async with BatchClient(teacher, key, folder) as client: await client.chat(messages)`; state is kept in `folder`."""
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        key: str,
+        folder: Path,
+        *,
+        base_url: str = "",
+        spent: float = 0.0,
+        requests: int = 0,
+        poll_s: float = 5.0,
+    ) -> None:
+        from openai import AsyncOpenAI
+
+        self.teacher, self.folder, self._poll_s = teacher, folder, poll_s
+        self.budget = Budget(teacher, spent, requests, factor=price_table()["batch"])
+        self._openai = AsyncOpenAI(api_key=key or "none", base_url=base_url or teacher.base_url, timeout=teacher.timeout_s)
+        self._waiting: dict[str, asyncio.Future[Reply]] = {}
+        self._bodies: dict[str, dict[str, Any]] = {}
+        self._promises: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._gathering: asyncio.Task[None] | None = None
+        self._stopped: Exception | None = None
+
+    async def __aenter__(self) -> BatchClient:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await self._openai.close()
+
+    def stop(self, reason: Exception | None = None) -> None:
+        """Wait for nothing more; batches under way stay at the endpoint and are found again by the next start."""
+        self._stopped = self._stopped or reason or StoppedError("stopped; batches under way are found again by the next start")
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(self._stopped)
+
+    async def probe_format(self) -> str:
+        """The Batch API takes JSON schemas wherever it exists."""
+        return "json_schema"
+
+    async def chat(self, messages: list[dict[str, str]], **options: Any) -> Reply:
+        """One answer, when its batch is done. Raises StoppedError at a limit or when a request failed twice."""
+        if self._stopped:
+            raise self._stopped
+        t = self.teacher
+        body = {"model": t.model, "messages": messages, "temperature": t.temperature, "max_tokens": t.max_tokens, **options}
+        name = stable_id(body)
+        if name not in self._waiting:
+            self._promises[name] = self.budget.reserve(sum(len(m["content"].encode("utf-8")) for m in messages))
+            self._bodies[name] = body
+            self._waiting[name] = asyncio.get_running_loop().create_future()
+        if self._gathering is None or self._gathering.done():
+            self._gathering = self._start(self._gather())
+        return await asyncio.shield(self._waiting[name])
+
+    def _start(self, work: Any) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._guard(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guard(self, work: Any) -> None:
+        """An error of the endpoint or of a batch ends every wait with a sentence."""
+        from openai import APIError, APIStatusError
+
+        try:
+            await work
+        except APIStatusError as error:
+            self.stop(UserError(f"the endpoint answered {error.status_code} to the Batch API; does teacher.base_url have one?"))
+        except (APIError, OSError) as error:
+            self.stop(StoppedError(f"the Batch API cannot be reached ({type(error).__name__}); run again to go on"))
+        except StoppedError as error:
+            self.stop(error)
+
+    async def _gather(self) -> None:
+        """Wait until no more requests come in, then hand them to the batches they are in, the rest to a new one."""
+        known = -1
+        while known != len(self._bodies):
+            known = len(self._bodies)
+            await asyncio.sleep(GATHER_S)
+        fresh, self._bodies = self._bodies, {}
+        for state in self._open_batches():
+            mine = {name: fresh.pop(name) for name in state["names"] if name in fresh}
+            if mine:
+                self._start(self._follow(await self._created(state), mine))
+        if fresh:
+            self._start(self._follow(await self._submit(fresh, submission=1), fresh))
+
+    def _open_batches(self) -> list[dict[str, Any]]:
+        return [json.loads(path.read_text("utf-8")) for path in sorted(self.folder.glob("batch_*.json"))]
+
+    async def _submit(self, bodies: dict[str, dict[str, Any]], submission: int) -> dict[str, Any]:
+        lines = [{"custom_id": n, "method": "POST", "url": "/v1/chat/completions", "body": b} for n, b in bodies.items()]
+        text = "".join(dumps(line) + "\n" for line in lines)
+        file = await self._openai.files.create(file=("requests.jsonl", io.BytesIO(text.encode("utf-8"))), purpose="batch")
+        state = {"file": file.id, "id": "", "submission": submission, "names": list(bodies)}
+        write_json(self._path(state), state)
+        return await self._create(state)
+
+    async def _create(self, state: dict[str, Any]) -> dict[str, Any]:
+        batch = await self._openai.batches.create(
+            input_file_id=state["file"], endpoint="/v1/chat/completions", completion_window="24h"
+        )
+        return self._save(state, batch.id)
+
+    async def _created(self, state: dict[str, Any]) -> dict[str, Any]:
+        """A state whose batch exists: a kill between creating a batch and saving its id must not pay for it twice."""
+        if state["id"]:
+            return state
+        async for batch in self._openai.batches.list(limit=100):
+            if batch.input_file_id == state["file"]:
+                return self._save(state, batch.id)
+        return await self._create(state)
+
+    def _save(self, state: dict[str, Any], batch: str) -> dict[str, Any]:
+        write_json(self._path(state), state | {"id": batch})
+        return state | {"id": batch}
+
+    def _path(self, state: dict[str, Any]) -> Path:
+        return self.folder / f"batch_{state['file']}.json"
+
+    async def _follow(self, state: dict[str, Any], bodies: dict[str, dict[str, Any]]) -> None:
+        """Poll a batch to its end, hand out its answers, submit what failed once more."""
+        wait = self._poll_s
+        while (batch := await self._openai.batches.retrieve(state["id"])).status not in OVER:
+            await asyncio.sleep(wait)
+            wait = min(LONGEST_POLL_S, wait * 1.5)
+        answers = await self._answers(batch)
+        for name in list(bodies):
+            if name in answers:
+                del bodies[name]
+                self._settle(name, answers[name])
+        self._path(state).unlink(missing_ok=True)
+        if bodies and state["submission"] >= MOST_SUBMISSIONS:
+            raise StoppedError(
+                f"{len(bodies)} requests failed in {MOST_SUBMISSIONS} batches (the last one {batch.status}); "
+                "what is paid is saved, run again"
+            )
+        if bodies:
+            await self._follow(await self._submit(bodies, state["submission"] + 1), bodies)
+
+    async def _answers(self, batch: Any) -> dict[str, Reply]:
+        """Replies by name; a batch may be over, even completed, without an output file."""
+        if not batch.output_file_id:
+            return {}
+        content = await self._openai.files.content(batch.output_file_id)
+        path = self.folder / f"output_{batch.id}.jsonl"
+        path.write_bytes(content.content)
+        rows = list(read_jsonl(path))
+        path.unlink()
+        found = ((row["custom_id"], _reply(row.get("response") or {})) for row in rows)
+        return {name: reply for name, reply in found if reply}
+
+    def _settle(self, name: str, reply: Reply) -> None:
+        self.budget.settle(self._promises.pop(name), reply.prompt_tokens, reply.completion_tokens)
+        future = self._waiting[name]
+        if not future.done():
+            future.set_result(reply)
+
+
+def _reply(response: dict[str, Any]) -> Reply | None:
+    """The reply in one output line, None when that request failed."""
+    body = response.get("body") or {}
+    choices = body.get("choices") or []
+    if response.get("status_code") != 200 or not choices or choices[0].get("message", {}).get("content") is None:
+        return None
+    usage = SimpleNamespace(**{"prompt_tokens": 0, "completion_tokens": 0, **(body.get("usage") or {})})
+    choice = choices[0]
+    return Reply(
+        text=choice["message"]["content"],
+        finish_reason=choice.get("finish_reason") or "stop",
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        model=body.get("model", ""),
+        seconds=round(max(0.0, time.time() - body.get("created", time.time())), 3),
+    )

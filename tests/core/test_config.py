@@ -1,0 +1,98 @@
+"""config: presets, overrides, and refusals that name the field."""
+
+import json
+from dataclasses import fields, is_dataclass
+
+import pytest
+
+from alif_kit.core import config
+from alif_kit.core.errors import UserError
+
+
+def test_the_papers_counts_and_their_smaller_copies():
+    assert sum(config.PAPER_TARGETS.values()) == 51_686
+    assert config.targets_of(51_686) == config.PAPER_TARGETS
+    assert config.targets_of(300) == {
+        "generation": 34,
+        "reasoning": 56,
+        "ethics": 52,
+        "qa": 47,
+        "translation": 58,
+        "classification": 27,
+        "sentiment": 25,
+    }
+
+
+def test_the_papers_recipe_stands_in_its_preset():
+    paper = config.load("paper")
+    assert (paper.lora.rank, paper.lora.alpha, paper.lora.train_vocab) == (128, 32, "full")
+    assert (paper.pretrain.learning_rate, paper.finetune.learning_rate, paper.pretrain.embedding_learning_rate) == (
+        2e-5,
+        5e-5,
+        1e-5,
+    )
+    assert paper.pretrain.batch_size * paper.pretrain.gradient_accumulation == 64
+    assert (paper.finetune.epochs, paper.base.chat_format, paper.base.max_seq_length) == (2, "alpaca", 2048)
+
+
+@pytest.mark.parametrize("preset", config.PRESETS)
+def test_a_saved_configuration_comes_back_equal(preset, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config.load(preset).to_dict()))
+    assert config.load(path) == config.load(preset)
+
+
+def test_overrides_take_text_from_the_command_line():
+    changed = config.load("smoke", {"pretrain.max_steps": "5", "base.load_in_4bit": "false", "synth.targets": '{"qa": 3}'})
+    assert (changed.pretrain.max_steps, changed.base.load_in_4bit, changed.synth.targets) == (5, False, {"qa": 3})
+
+
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        ("pretrain.max_step", 1, "unknown field pretrain.max_step"),
+        ("lora.rank", "many", "lora.rank is 'many'; expected int"),
+        ("lora.rank", 0, "lora.rank is 0; expected between 1 and 1024"),
+        ("lora.rank", 1.5, "lora.rank is 1.5"),
+        ("lora.train_vocab", "some", "lora.train_vocab is 'some'; expected one of none, rows, full"),
+        ("synth.targets", {"poetry": 3}, "synth.targets names 'poetry'"),
+        ("finetune.max_steps", 0, "finetune.max_steps is 0"),
+        ("base.model", "unsloth/Meta-Llama-3.1-8B", "use alpaca"),
+        ("base", 3, "base is 3"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(name, value, words):
+    with pytest.raises(UserError) as caught:
+        config.load("t4", {name: value})
+    assert words in str(caught.value)
+
+
+def test_an_unknown_preset_lists_the_known_ones():
+    with pytest.raises(UserError, match="smoke, quick, t4, paper"):
+        config.load("tpu")
+
+
+def test_speed_may_change_on_a_resume_and_results_may_not():
+    old = config.load("smoke")
+    assert config.first_difference(old, config.load("smoke", {"teacher.concurrency": 3})) is None
+    assert config.first_difference(old, config.load("smoke", {"lora.rank": 8})) == ("lora.rank", 16, 8)
+
+
+def test_every_field_has_a_sentence_under_it():
+    import ast
+    import inspect
+
+    for node in ast.parse(inspect.getsource(config)).body:
+        if isinstance(node, ast.ClassDef):
+            statements = [s for s in node.body if not isinstance(s, ast.FunctionDef)][1:]
+            names = [s.target.id for s in statements if isinstance(s, ast.AnnAssign)]
+            texts = [s for s in statements if isinstance(s, ast.Expr)]
+            assert names and len(names) == len(texts), node.name
+    assert all(is_dataclass(getattr(config.Config(), f.name)) for f in fields(config.Config)[3:])
+
+
+@pytest.mark.parametrize("order", [("base.model", "base.chat_format"), ("base.chat_format", "base.model")])
+def test_changes_that_belong_together_may_come_in_either_order(order):
+    values = {"base.model": "unsloth/Meta-Llama-3.1-8B", "base.chat_format": "alpaca"}
+    loaded = config.load("t4", {name: values[name] for name in order})
+    assert loaded.base.chat_format == "alpaca" and loaded.base.model == "unsloth/Meta-Llama-3.1-8B"

