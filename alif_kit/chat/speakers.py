@@ -16,9 +16,8 @@ from typing import Any
 
 from alif_kit.chat.own_weights import Weights
 from alif_kit.chat.speech import CONTEXT, Speaker, Usage, fitting
-from alif_kit.core.config import Base, Config
-from alif_kit.core.errors import StoppedError, UserError
-from alif_kit.core.run import Run
+from alif_kit.core import Config, Run, StoppedError, UserError
+from alif_kit.core.config import Base
 from alif_kit.model.chat_format import Message, conversation_text
 from alif_kit.platforms import machine
 from alif_kit.release import gguf, merge

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.chat.speech import Speaker, Usage
-from alif_kit.core.errors import StoppedError, UserError
+from alif_kit.core import Run, StoppedError, UserError
 from alif_kit.core.records import AppendOnly
-from alif_kit.core.run import Run
 from alif_kit.model.chat_format import Message
 from alif_kit.release import merge
 

@@ -14,9 +14,7 @@ import typer
 
 from alif_kit.cli.options import PresetOption, SetOption
 from alif_kit.cli.synth import pair
-from alif_kit.core import config
-from alif_kit.core.errors import UserError
-from alif_kit.core.run import Run
+from alif_kit.core import Run, UserError, config
 from alif_kit.platforms import machine
 
 PASSWORD = "ALIF_CHAT_PASSWORD"

@@ -19,9 +19,8 @@ from alif_kit.cli.publish import card, push
 from alif_kit.cli.release import gguf, merge, quant_study
 from alif_kit.cli.review import review_app
 from alif_kit.cli.synth import pair, print_counts, print_funnel, synth_app
-from alif_kit.core import config
-from alif_kit.core.errors import StoppedError, UserError
-from alif_kit.core.run import Run, latest_json
+from alif_kit.core import Run, StoppedError, UserError, config
+from alif_kit.core.run import latest_json
 from alif_kit.platforms import machine
 
 app = typer.Typer(

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from alif_kit.core import Config, UserError
 from alif_kit.core import config as configs
-from alif_kit.core.config import Config
-from alif_kit.core.errors import UserError
 from alif_kit.planner import bases, budget, cards
 from alif_kit.planner.bases import Shape
 from alif_kit.platforms import machine

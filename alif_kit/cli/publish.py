@@ -10,8 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alif_kit.core.errors import UserError
-from alif_kit.core.run import Run
+from alif_kit.core import Run, UserError
 from alif_kit.platforms import machine
 
 RunOption = Annotated[Path | None, typer.Option("--run", help="Folder of a finished run.")]

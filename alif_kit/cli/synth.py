@@ -10,9 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alif_kit.core import config
-from alif_kit.core.errors import UserError
-from alif_kit.core.run import Run
+from alif_kit.core import Run, UserError, config
 from alif_kit.platforms import machine
 
 synth_app = typer.Typer(no_args_is_help=True, help="Look into, rebuild and finish the synthetic data of a run.")

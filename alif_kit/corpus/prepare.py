@@ -31,10 +31,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import Run, UserError
 from alif_kit.core.progress import Update, bar
 from alif_kit.core.records import Document, dumps, write_json, write_jsonl
-from alif_kit.core.run import Run, latest_json
+from alif_kit.core.run import latest_json
 from alif_kit.corpus import clean
 from alif_kit.corpus.duplicates import NearDuplicates, Signatures, words
 from alif_kit.corpus.sources import documents

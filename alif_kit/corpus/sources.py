@@ -20,8 +20,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.config import Config
-from alif_kit.core.errors import UserError
+from alif_kit.core import Config, UserError
 from alif_kit.core.records import Document, read_jsonl
 from alif_kit.languages import pack
 

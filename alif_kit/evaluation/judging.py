@@ -11,10 +11,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import Run, UserError
 from alif_kit.core.progress import bar
 from alif_kit.core.records import write_json
-from alif_kit.core.run import Run
 from alif_kit.evaluation import metrics
 from alif_kit.evaluation.judge import Case, Verdict, categories, compare, estimate, judge
 from alif_kit.evaluation.sets import suites

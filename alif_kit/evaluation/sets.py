@@ -14,9 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import Run, UserError
 from alif_kit.core.records import Document, Example, read_jsonl, stable_id
-from alif_kit.core.run import Run
 from alif_kit.evaluation.tasks import utils
 from alif_kit.languages import pack
 from alif_kit.languages.contamination import rows_of

@@ -15,10 +15,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from alif_kit.core.config import Config
-from alif_kit.core.errors import UserError
+from alif_kit.core import Config, Run, UserError
 from alif_kit.core.records import stable_id
-from alif_kit.core.run import Run
 from alif_kit.evaluation.generate import Answer, answer_all
 from alif_kit.evaluation.sets import Item
 from alif_kit.model import unsloth as seam

@@ -12,10 +12,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import Run, UserError
 from alif_kit.core.progress import bar
 from alif_kit.core.records import AppendOnly, read_jsonl, stable_id, write_json, write_jsonl
-from alif_kit.core.run import Run, latest_json
+from alif_kit.core.run import latest_json
 from alif_kit.evaluation import judging, metrics, scoring, summary
 from alif_kit.evaluation.generate import response_nll, text_nll
 from alif_kit.evaluation.sets import Work, gather

@@ -16,8 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.config import Base, Config
-from alif_kit.core.errors import StoppedError, UserError
+from alif_kit.core import Config, StoppedError, UserError
+from alif_kit.core.config import Base
 from alif_kit.model.chat_format import answer_ends
 
 VOCAB_MODULES = ("embed_tokens", "lm_head")

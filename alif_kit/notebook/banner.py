@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit import pipeline
-from alif_kit.core import config
-from alif_kit.core.errors import StoppedError, UserError
-from alif_kit.core.run import Run
+from alif_kit.core import Run, StoppedError, UserError, config
 from alif_kit.notebook import display, session
 from alif_kit.platforms import machine
 from alif_kit.platforms.machine import Facts

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from alif_kit.core.config import Config, Optimisation
-from alif_kit.core.errors import UserError
+from alif_kit.core import Config, UserError
+from alif_kit.core.config import Optimisation
 from alif_kit.planner import memory
 from alif_kit.planner.bases import Shape, fertility
 from alif_kit.planner.cards import Card, known_fits, price_date

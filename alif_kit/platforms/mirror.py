@@ -13,8 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import StoppedError
-from alif_kit.core.run import Run
+from alif_kit.core import Run, StoppedError
 
 MARKER = "complete.json"
 LEFT_OUT = ("*.partial", "*.partial/*", "*.html", "pretrain/merged/*", "pretrain/rows/*", "release/merged/*", "*.gguf")

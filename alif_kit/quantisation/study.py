@@ -10,11 +10,10 @@ import subprocess
 import sys
 from typing import Any
 
-from alif_kit.core import statistics
-from alif_kit.core.errors import StoppedError, UserError
+from alif_kit.core import Run, StoppedError, UserError, statistics
 from alif_kit.core.figures import ACCENT, FAINT, INK, figure, svg
 from alif_kit.core.records import stable_id, write_atomic, write_json
-from alif_kit.core.run import Run, latest_json
+from alif_kit.core.run import latest_json
 from alif_kit.platforms import machine
 from alif_kit.quantisation.engines import WINDOW
 from alif_kit.quantisation.measure import BITS, READ

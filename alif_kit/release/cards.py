@@ -13,9 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import Run, UserError
 from alif_kit.core.records import write_atomic
-from alif_kit.core.run import Run
 
 SUFFIXES = {"merged": "", "adapter": "-LoRA", "gguf": "-GGUF"}
 LIBRARIES = {"merged": "transformers", "adapter": "peft", "gguf": "gguf"}

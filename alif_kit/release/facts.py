@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit import __version__
-from alif_kit.core.config import Config
+from alif_kit.core import Config, Run
 from alif_kit.core.records import CATEGORIES, read_jsonl
-from alif_kit.core.run import Run, latest_json
+from alif_kit.core.run import latest_json
 from alif_kit.languages import pack
 from alif_kit.model.chat_format import ALPACA_ANSWER, ALPACA_USER
 from alif_kit.platforms import machine

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import StoppedError, UserError
-from alif_kit.core.run import Run
+from alif_kit.core import Run, StoppedError, UserError
 from alif_kit.release import cards, merge, terms, weights
 from alif_kit.release.facts import gguf_files
 

@@ -12,8 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.config import Config
-from alif_kit.core.errors import UserError
+from alif_kit.core import Config, UserError
 from alif_kit.model import base_table
 
 

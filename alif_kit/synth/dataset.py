@@ -10,9 +10,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import StoppedError, UserError
+from alif_kit.core import Run, StoppedError, UserError
 from alif_kit.core.records import CATEGORIES, Example, dumps, read_jsonl, to_dict, write_atomic, write_jsonl
-from alif_kit.core.run import Run, latest_json
+from alif_kit.core.run import latest_json
 from alif_kit.languages import pack
 from alif_kit.synth import diversity
 from alif_kit.synth.review import decisions

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from alif_kit.core.config import Config
-from alif_kit.core.run import Run, latest_json
+from alif_kit.core import Config, Run
+from alif_kit.core.run import latest_json
 from alif_kit.languages import pack
 from alif_kit.synth import generate
 from alif_kit.synth.fold import FIRST_YIELD

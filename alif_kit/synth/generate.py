@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import Any
 
-from alif_kit.core.errors import StoppedError
+from alif_kit.core import Run, StoppedError
 from alif_kit.core.records import AppendOnly, read_jsonl, write_json, write_jsonl
-from alif_kit.core.run import Run, latest_json
+from alif_kit.core.run import latest_json
 from alif_kit.synth.fold import STALL_REQUESTS, STALL_YIELD, Fold
 from alif_kit.synth.planner import Planner, Request
 from alif_kit.teacher.batch import BatchClient

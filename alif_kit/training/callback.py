@@ -17,11 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from alif_kit.core import Run, StoppedError
 from alif_kit.core.config import Optimisation
-from alif_kit.core.errors import StoppedError
 from alif_kit.core.progress import Update
 from alif_kit.core.records import write_atomic, write_json
-from alif_kit.core.run import Run
 from alif_kit.planner.budget import Plan, compare
 from alif_kit.platforms import mirror
 from alif_kit.training import parallel

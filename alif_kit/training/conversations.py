@@ -15,9 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import Run, UserError
 from alif_kit.core.records import read_jsonl, stable_id
-from alif_kit.core.run import Run
 from alif_kit.model.chat_format import Message
 
 TABLE = Path(__file__).with_name("mixture.toml")

@@ -18,10 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.config import Config
-from alif_kit.core.errors import UserError
+from alif_kit.core import Config, Run, UserError
 from alif_kit.core.records import read_jsonl, stable_id
-from alif_kit.core.run import Run
 from alif_kit.languages.contamination import EvaluationSets
 from alif_kit.model.chat_format import control_texts, conversation_text, message_text
 from alif_kit.training import conversations

@@ -15,11 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.config import Config, Optimisation
-from alif_kit.core.errors import StoppedError
+from alif_kit.core import Config, Run, StoppedError
+from alif_kit.core.config import Optimisation
 from alif_kit.core.progress import bar
 from alif_kit.core.records import write_json
-from alif_kit.core.run import Run, latest_json
+from alif_kit.core.run import latest_json
 from alif_kit.corpus import blocks
 from alif_kit.model import unsloth as seam
 from alif_kit.model import without_hub

@@ -143,8 +143,8 @@ def test_the_same_run_with_another_seed_is_refused(reference):
 
 SCRIPT = """
 import sys
-from alif_kit import config
-from alif_kit.run_folder import Run
+from alif_kit.core import config
+from alif_kit.core.run import Run
 from alif_kit.synth import filters, generate
 generate.generate(Run.resume(sys.argv[1]))
 """
@@ -199,8 +199,8 @@ def test_fifty_kills(reference, tmp_path):
 MEMORY = """
 import re, sys
 from pathlib import Path
-from alif_kit import config
-from alif_kit.run_folder import Run
+from alif_kit.core import config
+from alif_kit.core.run import Run
 from alif_kit.synth import dataset, generate
 changes = {"synth.targets": config.targets_of(50_000), "synth.novelty_threshold": 1.0, "synth.tasks_per_call": 100, "synth.window": 16}
 run = Run.open(sys.argv[1], config.load("smoke", {**changes, "teacher.base_url": sys.argv[2]}))

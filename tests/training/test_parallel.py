@@ -17,7 +17,7 @@ CHANGES = {"pretrain.max_steps": 6, "pretrain.gradient_accumulation": 2, "pretra
 TRAIN = """
 import os, sys
 from alif_kit.errors import StoppedError
-from alif_kit.run_folder import Run
+from alif_kit.core.run import Run
 from alif_kit.training import callback, trainer
 stop = int(sys.argv[2])
 count = callback.Watch.step_done

@@ -14,9 +14,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import Run, UserError
 from alif_kit.core.records import CATEGORIES, AppendOnly, Example, SeedTask, read_jsonl, to_dict
-from alif_kit.core.run import Run
 from alif_kit.languages import pack
 from alif_kit.languages.text import comparison_tokens, plain_numbers
 from alif_kit.synth.filters import first_reason

@@ -14,9 +14,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import Run, UserError
 from alif_kit.core.records import Example, stable_id
-from alif_kit.core.run import Run
 from alif_kit.languages import pack
 from alif_kit.languages.text import urdu_purity
 from alif_kit.synth.review import decisions
