@@ -16,7 +16,7 @@ from alif_kit.training import parallel, trainer
 CHANGES = {"pretrain.max_steps": 6, "pretrain.gradient_accumulation": 2, "pretrain.batch_size": 4, "pretrain.save_steps": 3}
 TRAIN = """
 import os, sys
-from alif_kit.errors import StoppedError
+from alif_kit.core.errors import StoppedError
 from alif_kit.core.run import Run
 from alif_kit.training import callback, trainer
 stop = int(sys.argv[2])
