@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alif_kit.core import changes
 from alif_kit.core import config as configuration
 from alif_kit.core.config import Config
 from alif_kit.core.errors import UserError
@@ -47,10 +48,8 @@ class Run:
         saved = path / "config.json"
         if saved.is_file():
             old = configuration.load(saved)
-            open_still = {
-                n for n in configuration.flatten(old) if (of := BELONGS.get(n.split(".")[0])) and not (path / of).exists()
-            }
-            changed = configuration.first_difference(old, config, besides=open_still)
+            open_still = {n for n in changes.flatten(old) if (of := BELONGS.get(n.split(".")[0])) and not (path / of).exists()}
+            changed = changes.first_difference(old, config, besides=open_still)
             if changed:
                 name, old, new = changed
                 raise UserError(
@@ -74,9 +73,9 @@ class Run:
 
     def judge_anew(self, config: Config) -> Run:
         """The same run with other rules of judging the answers it has paid for. Raises UserError for any other change."""
-        changed = configuration.first_difference(self.config, config, besides=configuration.JUDGING)
+        changed = changes.first_difference(self.config, config, besides=changes.JUDGING)
         if changed:
-            rules = ", ".join(sorted(configuration.JUDGING))
+            rules = ", ".join(sorted(changes.JUDGING))
             raise UserError(f"{changed[0]} cannot change in a run that has begun; of its answers, only {rules} can be set anew")
         write_json(self.file("config.json"), config.to_dict())
         return Run(self.path, config)

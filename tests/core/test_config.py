@@ -5,14 +5,15 @@ from dataclasses import fields, is_dataclass
 
 import pytest
 
-from alif_kit.core import config
+from alif_kit.core import changes, config
 from alif_kit.core.errors import UserError
+from alif_kit.core.fields import PAPER_TARGETS, targets_of
 
 
 def test_the_papers_counts_and_their_smaller_copies():
-    assert sum(config.PAPER_TARGETS.values()) == 51_686
-    assert config.targets_of(51_686) == config.PAPER_TARGETS
-    assert config.targets_of(300) == {
+    assert sum(PAPER_TARGETS.values()) == 51_686
+    assert targets_of(51_686) == PAPER_TARGETS
+    assert targets_of(300) == {
         "generation": 34,
         "reasoning": 56,
         "ethics": 52,
@@ -74,8 +75,8 @@ def test_an_unknown_preset_lists_the_known_ones():
 
 def test_speed_may_change_on_a_resume_and_results_may_not():
     old = config.load("smoke")
-    assert config.first_difference(old, config.load("smoke", {"teacher.concurrency": 3})) is None
-    assert config.first_difference(old, config.load("smoke", {"lora.rank": 8})) == ("lora.rank", 16, 8)
+    assert changes.first_difference(old, config.load("smoke", {"teacher.concurrency": 3})) is None
+    assert changes.first_difference(old, config.load("smoke", {"lora.rank": 8})) == ("lora.rank", 16, 8)
 
 
 def test_every_field_has_a_sentence_under_it():
