@@ -9,7 +9,8 @@ from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
-from alif_kit.core.config import Config, Evaluation, Gate, Teacher
+from alif_kit.core.config import Config
+from alif_kit.core.tables import Evaluation, Gate, Teacher
 
 # Fields a resumed run may change: they move speed and spending, never the result. What evaluation depends on may change as well:
 # its rows carry the settings they were made with, and are made anew under others.
