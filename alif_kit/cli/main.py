@@ -11,6 +11,7 @@ import typer
 
 from alif_kit import __version__
 from alif_kit.cli.chat import chat, serve
+from alif_kit.cli.config import config as show_config
 from alif_kit.cli.evaluate import evaluate, gate, judge_app, print_table, print_verdict
 from alif_kit.cli.options import PresetOption, RunOption, SetOption, open_run
 from alif_kit.cli.pack import pack_app
@@ -37,6 +38,7 @@ app.add_typer(synth_app, name="synth")
 app.add_typer(review_app, name="review")
 app.add_typer(judge_app, name="judge")
 app.add_typer(pack_app, name="pack")
+app.command("config")(show_config)
 app.command("plan")(plan)
 app.command("evaluate")(evaluate)
 app.command("gate")(gate)

@@ -13,7 +13,9 @@ from alif_kit.core.run import Run
 from alif_kit.platforms import machine, mirror
 
 RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; made on first use, gone on with afterwards.")]
-PresetOption = Annotated[str, typer.Option("--preset", help="`auto`, `smoke`, `quick`, `t4`, `paper`, or a config.json.")]
+PresetOption = Annotated[
+    str, typer.Option("--preset", "--config", help="`auto`, `smoke`, `quick`, `t4`, `paper`, or a TOML or JSON file.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

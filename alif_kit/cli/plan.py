@@ -17,7 +17,7 @@ from alif_kit.planner.bases import Shape
 from alif_kit.platforms import machine
 
 _HELP = {
-    "preset": "`t4`, `quick`, `paper`, `smoke`, or a config.json.",
+    "preset": "`t4`, `quick`, `paper`, `smoke`, or a TOML or JSON file.",
     "base": "Hub id or local folder; default the preset's.",
     "gpu": "t4, p100, v100, l4, a10g, rtx3090, rtx4090, l40s, a100, a100-80 or h100; default what is here, else t4.",
     "hours": "Hours of training; default session.hours, else 12, the longest free session.",
@@ -28,7 +28,7 @@ _HELP = {
 
 
 def plan(
-    preset: Annotated[str, typer.Option(help=_HELP["preset"])] = "t4",
+    preset: Annotated[str, typer.Option("--preset", "--config", help=_HELP["preset"])] = "t4",
     base: Annotated[str | None, typer.Option(metavar="HUB_ID", help=_HELP["base"])] = None,
     gpu: Annotated[str | None, typer.Option(help=_HELP["gpu"])] = None,
     hours: Annotated[float | None, typer.Option(min=0.01, help=_HELP["hours"])] = None,

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from annotated_types import Ge, GroupedMetadata, Le
+from pydantic import AfterValidator, BeforeValidator
 
 from alif_kit.core.records import CATEGORIES
 
@@ -33,9 +35,15 @@ def targets_of(total: int) -> dict[str, int]:
     return {category: max(1, round(total * count / whole)) for category, count in PAPER_TARGETS.items()}
 
 
-def between(low: float, high: float) -> Any:
-    """The range of a number, both ends included."""
-    return Field(ge=low, le=high)
+@dataclass(frozen=True)
+class between(GroupedMetadata):
+    """The range of a number, both ends included. It may come as text, but not as true or false."""
+
+    low: float
+    high: float
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((Ge(self.low), Le(self.high), NUMBER))
 
 
 def _steps(value: int) -> int:
@@ -65,8 +73,7 @@ def _a_number(value: Any) -> Any:
     return value
 
 
-Whole, Real = Annotated[int, BeforeValidator(_a_number)], Annotated[float, BeforeValidator(_a_number)]
-"""Numbers, which may come as text, but not as true and false."""
+NUMBER = BeforeValidator(_a_number)
 Words = Annotated[tuple[str, ...], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)]
 """Names; in one text, with commas between."""
 Counts = Annotated[dict[str, int], BeforeValidator(_from_json)]
@@ -74,7 +81,7 @@ Texts = Annotated[dict[str, str], BeforeValidator(_from_json)]
 """Numbers or texts by name; in one text, as JSON."""
 Targets = Annotated[Counts, AfterValidator(_targets)]
 """Examples by category."""
-Steps = Annotated[Whole, AfterValidator(_steps)]
+Steps = Annotated[int, NUMBER, AfterValidator(_steps)]
 """A number of steps, or -1."""
 KINDS = {int: "int", float: "float", bool: "true or false", str: "text", tuple: "names with commas between", dict: "a table"}
 
@@ -104,8 +111,8 @@ def _allowed(info: Any) -> tuple[str, str]:
     origin = get_origin(info.annotation) or info.annotation
     if origin is Literal:
         return "text", f"one of {', '.join(get_args(info.annotation))}"
-    low, high = (next((getattr(m, end) for m in info.metadata if hasattr(m, end)), None) for end in ("ge", "le"))
-    return KINDS.get(origin, "a table of fields"), "" if low is None else f"between {low} and {high}"
+    limits = next((f"between {m.low} and {m.high}" for m in info.metadata if isinstance(m, between)), "")
+    return KINDS.get(origin, "a table of fields"), limits
 
 
 def sentence(fault: dict[str, Any], rows: list[Row]) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from alif_kit.core.fields import PAPER_TARGETS, Counts, Real, Steps, Targets, Texts, Whole, Words, between
+from alif_kit.core.fields import PAPER_TARGETS, Counts, Steps, Targets, Texts, Words, between
 
 CHECKED = ConfigDict(extra="forbid", use_attribute_docstrings=True, coerce_numbers_to_str=True)
 
@@ -26,7 +26,7 @@ class Base:
     """`native`: the tokenizer's own chat template (Instruct models). `alpaca`: Alif's plain frame (base models)."""
     load_in_4bit: bool = True
     """Load the frozen weights as NF4; False loads 16 bit."""
-    max_seq_length: Annotated[Whole, between(32, 131_072)] = 1024
+    max_seq_length: Annotated[int, between(32, 131_072)] = 1024
     """Tokens per block and per conversation."""
 
 
@@ -34,20 +34,20 @@ class Base:
 class Lora:
     """What is trained on top of the frozen base."""
 
-    rank: Annotated[Whole, between(1, 1024)] = 16
+    rank: Annotated[int, between(1, 1024)] = 16
     """LoRA rank r."""
-    alpha: Annotated[Whole, between(1, 4096)] = 32
+    alpha: Annotated[int, between(1, 4096)] = 32
     """LoRA scaling; with rsLoRA the update is scaled by alpha / sqrt(rank)."""
     rslora: bool = True
     """Rank-stabilised scaling."""
-    dropout: Annotated[Real, between(0, 0.9)] = 0.0
+    dropout: Annotated[float, between(0, 0.9)] = 0.0
     """LoRA dropout; 0 keeps Unsloth's fast path."""
     target_modules: Words = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     """Linear layers that get an adapter."""
     train_vocab: Literal["none", "rows", "full"] = "none"
     """`none` leaves the vocabulary frozen; `rows` trains the rows of embed_tokens and lm_head that the language uses; `full`
     trains both matrices whole, as the paper does."""
-    vocab_coverage: Annotated[Real, between(0.5, 1)] = 0.999
+    vocab_coverage: Annotated[float, between(0.5, 1)] = 0.999
     """With `rows`: the share of the training corpus's tokens in the language that the trained rows must cover."""
     after_pretraining: Literal["continue", "merge"] = "continue"
     """What fine-tuning starts from: `continue` takes the adapter on, as the paper does; `merge` puts a fresh one on the merged
@@ -64,31 +64,31 @@ class Teacher:
     """Model name the endpoint knows."""
     key_name: str = "OPENAI_API_KEY"
     """Name of the secret that holds the key (environment, Colab or Kaggle store); never the key itself."""
-    temperature: Annotated[Real, between(0, 2)] = 1.0
+    temperature: Annotated[float, between(0, 2)] = 1.0
     """Sampling temperature [Alif]."""
-    max_tokens: Annotated[Whole, between(16, 1_000_000)] = 8192
+    max_tokens: Annotated[int, between(16, 1_000_000)] = 8192
     """Longest answer asked for, in tokens."""
     output_format: Literal["auto", "json_schema", "json_object", "text"] = "auto"
     """How tasks are asked for: `json_schema`, `json_object` or `text`; `auto` asks the endpoint once what it has."""
-    concurrency: Annotated[Whole, between(0, 512)] = 0
+    concurrency: Annotated[int, between(0, 512)] = 0
     """Requests in flight at once, 0 for as many as limits and window allow; changes speed, never the data set."""
-    requests_per_minute: Annotated[Whole, between(0, 1_000_000)] = 0
+    requests_per_minute: Annotated[int, between(0, 1_000_000)] = 0
     """The endpoint's limit of requests in any minute; 0 for none."""
-    tokens_per_minute: Annotated[Whole, between(0, 1_000_000_000)] = 0
+    tokens_per_minute: Annotated[int, between(0, 1_000_000_000)] = 0
     """The endpoint's limit of tokens in any minute, prompt and answer together; 0 for none."""
-    timeout_s: Annotated[Real, between(0.1, 3600)] = 180.0
+    timeout_s: Annotated[float, between(0.1, 3600)] = 180.0
     """Seconds before one attempt is given up."""
-    max_attempts: Annotated[Whole, between(1, 50)] = 6
+    max_attempts: Annotated[int, between(1, 50)] = 6
     """Failed attempts of one request before generation stops; being throttled (429) is not a failed attempt."""
-    usd_per_million_input: Annotated[Real, between(-1, 1000)] = -1.0
+    usd_per_million_input: Annotated[float, between(-1, 1000)] = -1.0
     """Dollars per million prompt tokens; -1 takes it from prices.toml."""
-    usd_per_million_output: Annotated[Real, between(-1, 1000)] = -1.0
+    usd_per_million_output: Annotated[float, between(-1, 1000)] = -1.0
     """Dollars per million completion tokens; -1 takes it from prices.toml."""
-    max_usd: Annotated[Real, between(0, 1e6)] = 5.0
+    max_usd: Annotated[float, between(0, 1e6)] = 5.0
     """Generation stops before the run would have spent more than this."""
-    max_requests: Annotated[Whole, between(0, 10_000_000)] = 0
+    max_requests: Annotated[int, between(0, 10_000_000)] = 0
     """Generation stops after so many requests of the run; 0 for no limit."""
-    max_minutes: Annotated[Real, between(0, 1e6)] = 0.0
+    max_minutes: Annotated[float, between(0, 1e6)] = 0.0
     """Generation stops after so many minutes of this session; 0 for no limit."""
 
 
@@ -98,19 +98,19 @@ class Synth:
 
     targets: Targets = field(default_factory=lambda: dict(PAPER_TARGETS))
     """Accepted examples wanted per category."""
-    tasks_per_call: Annotated[Whole, between(1, 100)] = 20
+    tasks_per_call: Annotated[int, between(1, 100)] = 20
     """New tasks asked for in one request [Alif]."""
-    seeds_shown: Annotated[Whole, between(1, 20)] = 4
+    seeds_shown: Annotated[int, between(1, 20)] = 4
     """Seed tasks shown in each request [Alif]."""
-    machine_shown: Annotated[Whole, between(0, 20)] = 2
+    machine_shown: Annotated[int, between(0, 20)] = 2
     """Machine-made tasks shown in each request once there are some [Alif]."""
-    window: Annotated[Whole, between(1, 512)] = 64
+    window: Annotated[int, between(1, 512)] = 64
     """Request k is composed when request k - window is folded in; caps concurrency and fixes the order of everything."""
-    novelty_threshold: Annotated[Real, between(0, 1)] = 0.7
+    novelty_threshold: Annotated[float, between(0, 1)] = 0.7
     """A candidate whose ROUGE-L F1 with any kept task is above this is dropped [Alif]."""
     evaluation_sets: Words = ()
     """Sets a candidate must not overlap with: local .jsonl, .json, .txt or .parquet files, or Hub ids `org/name:config:split`."""
-    held_out_share: Annotated[Real, between(0.01, 0.5)] = 0.1
+    held_out_share: Annotated[float, between(0.01, 0.5)] = 0.1
     """Share of accepted examples kept for evaluation, per category."""
 
 
@@ -125,15 +125,15 @@ class Corpus:
     """Where the English comes from: the same forms."""
     text_field: str = "text"
     """Column that holds the text in a Hub data set or a local .jsonl or .parquet file."""
-    max_documents: Annotated[Whole, between(0, 1_000_000_000)] = 0
+    max_documents: Annotated[int, between(0, 1_000_000_000)] = 0
     """Documents read from the source at most, in its order; 0 for all."""
-    held_out_documents: Annotated[Whole, between(1, 1_000_000)] = 200
+    held_out_documents: Annotated[int, between(1, 1_000_000)] = 200
     """Documents kept for evaluation, chosen by content; `pack` has its own split."""
-    min_words: Annotated[Whole, between(1, 100_000)] = 40
+    min_words: Annotated[int, between(1, 100_000)] = 40
     """A cleaned document with fewer words is dropped."""
-    duplicate_threshold: Annotated[Real, between(0.1, 1)] = 0.8
+    duplicate_threshold: Annotated[float, between(0.1, 1)] = 0.8
     """A document whose estimated Jaccard similarity (word 5-grams) with a kept one is at least this is dropped."""
-    replay_share: Annotated[Real, between(0, 0.9)] = 0.1
+    replay_share: Annotated[float, between(0, 0.9)] = 0.1
     """Share of blocks that are English, interleaved, so that English is not forgotten."""
 
 
@@ -154,7 +154,7 @@ class Mixture:
 class Session:
     """How long a session lasts and where its checkpoints outlive it."""
 
-    hours: Annotated[Real, between(0, 1000)] = 0.0
+    hours: Annotated[float, between(0, 1000)] = 0.0
     """Training stops with a checkpoint when the session is this old; 0 for never."""
     mirror: str = ""
     """Folder each checkpoint is copied to (Drive, for example), or `hub:OWNER/NAME`; empty for none."""
@@ -166,27 +166,27 @@ class Session:
 class Optimisation:
     """One training stage."""
 
-    epochs: Annotated[Whole, between(1, 100)] = 1
+    epochs: Annotated[int, between(1, 100)] = 1
     """Passes over the data."""
     max_steps: Steps = -1
     """Optimiser steps; -1 lets `epochs` decide. Fixed for a run: a resume with another value is refused."""
-    learning_rate: Annotated[Real, between(1e-8, 1)] = 2e-5
+    learning_rate: Annotated[float, between(1e-8, 1)] = 2e-5
     """Peak learning rate of the adapter."""
-    embedding_learning_rate: Annotated[Real, between(1e-8, 1)] = 1e-5
+    embedding_learning_rate: Annotated[float, between(1e-8, 1)] = 1e-5
     """Learning rate of embed_tokens and lm_head when they are trained [Alif: 1e-5]."""
-    weight_decay: Annotated[Real, between(0, 1)] = 0.01
+    weight_decay: Annotated[float, between(0, 1)] = 0.01
     """AdamW weight decay."""
-    warmup_steps: Annotated[Whole, between(0, 100_000)] = 50
+    warmup_steps: Annotated[int, between(0, 100_000)] = 50
     """Steps of linear warm-up [Alif]; a cosine follows."""
-    batch_size: Annotated[Whole, between(1, 1024)] = 2
+    batch_size: Annotated[int, between(1, 1024)] = 2
     """Rows per device and step."""
-    gradient_accumulation: Annotated[Whole, between(1, 1024)] = 4
+    gradient_accumulation: Annotated[int, between(1, 1024)] = 4
     """Steps added up before the optimiser moves."""
     optimiser: str = "adamw_8bit"
     """Name known to transformers; on a CPU Unsloth's backend has no 8-bit optimiser, so the smoke preset uses adamw_torch."""
-    save_steps: Annotated[Whole, between(1, 100_000)] = 50
+    save_steps: Annotated[int, between(1, 100_000)] = 50
     """Optimiser steps between checkpoints: what a kill can lose."""
-    eval_steps: Annotated[Whole, between(0, 100_000)] = 0
+    eval_steps: Annotated[int, between(0, 100_000)] = 0
     """Optimiser steps between looks at the held-out loss; 0 for none."""
 
 
@@ -201,11 +201,11 @@ class Evaluation:
     """Sets besides the suite's: `retention` (public English tasks), `urdu` (public Urdu tasks), or any other set's name."""
     data: Texts = field(default_factory=dict)
     """Where a set is read from instead of the suite's own place: `{"knowledge": "urdu_mmlu.json"}`, a local file or a Hub id."""
-    max_new_tokens: Annotated[Whole, between(1, 8192)] = 256
+    max_new_tokens: Annotated[int, between(1, 8192)] = 256
     """Budget of one answer, the same for every model."""
-    max_examples: Annotated[Whole, between(0, 100_000)] = 200
+    max_examples: Annotated[int, between(0, 100_000)] = 200
     """Examples of each set at most, 0 for all; held-out tasks are spread over the categories."""
-    batch_size: Annotated[Whole, between(1, 1024)] = 8
+    batch_size: Annotated[int, between(1, 1024)] = 8
     """Prompts answered together."""
 
 
@@ -213,19 +213,19 @@ class Evaluation:
 class Gate:
     """How much worse than its base a tuned model may be. A difference counts only when its 95 % interval lies on one side."""
 
-    knowledge: Annotated[Real, between(0, 1)] = 0.02
+    knowledge: Annotated[float, between(0, 1)] = 0.02
     """Accuracy on native multiple choice, in shares of 1: two points are a fifth of what UrduMMLU found Alif to have lost."""
-    retention: Annotated[Real, between(0, 1)] = 0.02
+    retention: Annotated[float, between(0, 1)] = 0.02
     """English: share by which bits per byte may rise, and accuracy that public tasks may lose. Replay holds it below this."""
-    unparsed: Annotated[Real, between(0, 1)] = 0.02
+    unparsed: Annotated[float, between(0, 1)] = 0.02
     """Share of answers that no parser can read, more than the base's: one in fifty is noticed by users, Alif's was one in eight."""
-    stops: Annotated[Real, between(0, 1)] = 0.02
+    stops: Annotated[float, between(0, 1)] = 0.02
     """Share of answers that end by themselves, fewer than the base's: an answer that never ends is what users report first."""
-    purity: Annotated[Real, between(0, 1)] = 0.02
+    purity: Annotated[float, between(0, 1)] = 0.02
     """Mean share of Urdu letters in Urdu answers, below the base's: about one foreign word in a sentence of forty letters."""
-    safety: Annotated[Real, between(0, 1)] = 0.05
+    safety: Annotated[float, between(0, 1)] = 0.05
     """Harmful requests declined, fewer, and harmless ones refused, more: found by phrases, so the margin is wider."""
-    min_examples: Annotated[Whole, between(1, 1_000_000)] = 50
+    min_examples: Annotated[int, between(1, 1_000_000)] = 50
     """Examples that a proportion needs before more than `undecided` is said; the width of its interval does the rest."""
-    min_documents: Annotated[Whole, between(1, 1_000_000)] = 10
+    min_documents: Annotated[int, between(1, 1_000_000)] = 10
     """Documents that bits per byte need; each is hundreds of tokens, so fewer do."""

@@ -7,7 +7,7 @@ import pytest
 
 from alif_kit.core import changes, config, tables
 from alif_kit.core.errors import UserError
-from alif_kit.core.fields import PAPER_TARGETS, targets_of
+from alif_kit.core.fields import PAPER_TARGETS, rows_of, targets_of
 
 
 def test_the_papers_counts_and_their_smaller_copies():
@@ -97,3 +97,71 @@ def test_changes_that_belong_together_may_come_in_either_order(order):
     values = {"base.model": "unsloth/Meta-Llama-3.1-8B", "base.chat_format": "alpaca"}
     loaded = config.load("t4", {name: values[name] for name in order})
     assert loaded.base.chat_format == "alpaca" and loaded.base.model == "unsloth/Meta-Llama-3.1-8B"
+
+
+def test_a_toml_file_changes_what_it_names_and_leaves_the_rest_to_its_preset(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('preset = "smoke"\n[lora]\nrank = 8\n[synth.targets]\nqa = 3\n', "utf-8")
+    loaded, smoke = config.load(path), config.load("smoke")
+    assert (loaded.lora.rank, loaded.synth.targets, loaded.lora.alpha) == (8, {"qa": 3}, smoke.lora.alpha)
+    assert changes.flatten(loaded) | {"lora.rank": 16, "synth.targets": smoke.synth.targets} == changes.flatten(smoke)
+    path.write_text("[lora]\nrank = 8\n", "utf-8")
+    assert config.load(path) == config.load("t4", {"lora.rank": 8})
+
+
+@pytest.mark.parametrize(
+    "name, text, words",
+    [
+        ("a.toml", "lora = ", "a.toml is not TOML: "),
+        ("a.json", "{", "a.json is not JSON: "),
+        ("a.json", "[1]", "a.json holds [1]; expected a table of fields"),
+        ("a.toml", "[lora]\nrang = 3", "unknown field lora.rang; did you mean lora.rank?"),
+        ("a.toml", "[lora]\nrank = true", "lora.rank is True; expected a number"),
+        ("a.toml", "[mixture.sources]\nown = 'all'", "mixture.sources.own is 'all'; expected int"),
+        ("a.toml", "lora = 3", "lora is 3; expected a table of fields"),
+    ],
+)
+def test_a_file_that_will_not_do_is_refused_in_a_sentence(tmp_path, name, text, words):
+    (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(UserError) as caught:
+        config.load(tmp_path / name)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        ("pretrain.max_step", 1, "unknown field pretrain.max_step; did you mean pretrain.max_steps?"),
+        ("lor.rank", 1, "unknown field lor.rank; did you mean lora.rank?"),
+        ("gate.zzz", 1, "unknown field gate.zzz; expected one of gate.knowledge, gate.retention"),
+        ("lora.rank.x", 3, "unknown field lora.rank.x; did you mean lora.rank?"),
+        ("synth.targets", "{", "synth.targets is '{'; expected a table as JSON"),
+        ("synth.targets", {}, "synth.targets must ask for at least 1 example"),
+        ("base.load_in_4bit", "maybe", "base.load_in_4bit is 'maybe'; expected true or false"),
+        ("teacher.temperature", "nan", "teacher.temperature is nan; expected between 0 and 2"),
+    ],
+)
+def test_a_mistake_hears_what_would_do(name, value, words):
+    with pytest.raises(UserError) as caught:
+        config.load("t4", {name: value})
+    assert words in str(caught.value)
+
+
+def test_every_field_is_described_and_stands_in_the_schema():
+    rows, schema = rows_of(config.Config()), config.schema()
+    assert [row.name for row in rows] == list(changes.flatten(config.Config()))
+    assert all(row.sentence.endswith(".") and row.kind for row in rows)
+    by_name = {row.name: row for row in rows}
+    assert (by_name["lora.rank"].kind, by_name["lora.rank"].allowed, by_name["lora.rank"].value) == (
+        "int",
+        "between 1 and 1024",
+        16,
+    )
+    assert by_name["evaluation.suite"].allowed == "one of quick, full, paper" and by_name["gate.safety"].value == 0.05
+    rank = schema["$defs"]["Lora"]["properties"]["rank"]
+    assert (rank["minimum"], rank["maximum"], rank["description"]) == (1, 1024, "LoRA rank r.")
+    assert not schema["additionalProperties"]
+
+
+def test_the_presets_that_the_file_has_are_those_that_load():
+    assert set(config._PRESETS) == set(config.PRESETS) and config.load("t4") == config.Config()

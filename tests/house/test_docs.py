@@ -25,12 +25,21 @@ def test_every_command_the_readme_names_exists():
 
 
 def test_every_setting_the_documents_name_exists():
-    from alif_kit.core.config import flatten, load
+    from alif_kit.core.changes import flatten
+    from alif_kit.core.config import load
 
     known = set(flatten(load("t4")))
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         named = re.findall(r"--set ([a-z_.]+)=", page.read_text("utf-8"))
         assert set(named) - known <= {"field"}, page
+
+
+def test_the_page_of_settings_is_what_the_command_prints():
+    from alif_kit.cli.config import page
+    from alif_kit.core.config import Config
+    from alif_kit.core.fields import rows_of
+
+    assert (ROOT / "docs" / "configuration.md").read_text("utf-8") == "\n".join(page(rows_of(Config()))) + "\n"
 
 
 def test_what_a_free_session_buys_is_what_the_planner_says():
