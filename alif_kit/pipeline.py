@@ -203,7 +203,7 @@ CARD_SAMPLES = 3
 
 
 def ask(run: Run, question: str, max_tokens: int = 256) -> list[tuple[str, str]]:
-    """Name and answer of the run's model and of its base, each by its likeliest tokens, `max_tokens` at most.
+    """What the run's model and its base answer to `question`: (name, answer) each, the likeliest tokens, `max_tokens` at most.
 
     Raises UserError where the run has no adapter yet, StoppedError where the model fails.
     """

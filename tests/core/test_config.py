@@ -1,13 +1,16 @@
 """config: presets, overrides, and refusals that name the field."""
 
 import json
+import shutil
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 
 import pytest
 
 from alif_kit.core import changes, config, tables
 from alif_kit.core.errors import UserError
 from alif_kit.core.fields import PAPER_TARGETS, rows_of, targets_of
+from alif_kit.core.run import Run
 
 
 def test_the_papers_counts_and_their_smaller_copies():
@@ -165,3 +168,12 @@ def test_every_field_is_described_and_stands_in_the_schema():
 
 def test_the_presets_that_the_file_has_are_those_that_load():
     assert set(config._PRESETS) == set(config.PRESETS) and config.load("t4") == config.Config()
+
+
+def test_a_run_of_the_first_layout_goes_on(tmp_path):
+    """config.json as the kit wrote it before its tables were pydantic's: the same fields in the same order, and the run opens."""
+    saved = Path(__file__).parents[1] / "data" / "config_of_the_first_layout.json"
+    shutil.copy(saved, tmp_path / "config.json")
+    assert list(changes.flatten(config.load(saved))) == list(changes.flatten(config.load("smoke")))
+    assert config.load(saved) == config.load("smoke") == Run.open(tmp_path, config.load("smoke")).config
+    assert json.loads((tmp_path / "config.json").read_text("utf-8")) == json.loads(saved.read_text("utf-8"))

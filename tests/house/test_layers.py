@@ -140,6 +140,14 @@ def test_what_a_room_hands_on_is_there_and_is_no_module(room):
             module.nothing  # noqa: B018
 
 
+LATE = ("pydantic", "openai", "numpy", "scipy", "jinja2", "rapidfuzz", "huggingface_hub")
+
+
+def test_the_command_line_loads_what_a_command_needs_when_it_runs():
+    code = f"import sys, alif_kit.cli.main; print([m for m in {LATE} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
 BLOCKED = """
 import sys
 class Blocker:
