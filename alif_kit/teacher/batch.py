@@ -12,58 +12,46 @@ import io
 import json
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+from alif_kit.core import StoppedError, UserError
 from alif_kit.core.config import Teacher
-from alif_kit.core.errors import StoppedError, UserError
-from alif_kit.core.records import dumps, read_jsonl, stable_id, write_json
-from alif_kit.teacher.client import Reply
+from alif_kit.core.records import dumps, stable_id, write_json
+from alif_kit.teacher.client import ChatClient, Reply, body, reply_of, tokens_at_most
 from alif_kit.teacher.limits import Budget, price_table
 
 GATHER_S = 0.3
 LONGEST_POLL_S = 60.0
 OVER = {"completed", "failed", "expired", "cancelled"}
 MOST_SUBMISSIONS = 2
+HOW = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
 
 
-class BatchClient:
-    """`async with BatchClient(teacher, key, folder) as client: await client.chat(messages)`; state is kept in `folder`."""
+class BatchClient(ChatClient):
+    """`async with BatchClient(teacher, key, folder) as client: await client.chat(messages)`; state is kept in `folder`.
 
-    def __init__(
-        self,
-        teacher: Teacher,
-        key: str,
-        folder: Path,
-        *,
-        base_url: str = "",
-        spent: float = 0.0,
-        requests: int = 0,
-        poll_s: float = 5.0,
-    ) -> None:
-        from openai import AsyncOpenAI
+    `used` as for ChatClient: `base_url`, `spent`, `requests`.
+    """
 
-        self.teacher, self.folder, self._poll_s = teacher, folder, poll_s
-        self.budget = Budget(teacher, spent, requests, factor=price_table()["batch"])
-        self._openai = AsyncOpenAI(api_key=key or "none", base_url=base_url or teacher.base_url, timeout=teacher.timeout_s)
+    def __init__(self, teacher: Teacher, key: str, folder: Path, *, poll_s: float = 5.0, **used: Any) -> None:
+        super().__init__(teacher, key, **used)
+        self.folder, self._poll_s = folder, poll_s
+        self.budget = Budget(teacher, self.budget.spent, self.budget.requests, factor=price_table()["batch"])
+        self._openai = self._openai.with_options(max_retries=2)
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
         self._bodies: dict[str, dict[str, Any]] = {}
         self._promises: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._gathering: asyncio.Task[None] | None = None
-        self._stopped: Exception | None = None
-
-    async def __aenter__(self) -> BatchClient:
-        return self
 
     async def __aexit__(self, *exc: object) -> None:
         for task in self._tasks:
             task.cancel()
-        await self._openai.close()
+        await super().__aexit__(*exc)
 
     def stop(self, reason: Exception | None = None) -> None:
         """Wait for nothing more; batches under way stay at the endpoint and are found again by the next start."""
-        self._stopped = self._stopped or reason or StoppedError("stopped; batches under way are found again by the next start")
+        super().stop(reason or StoppedError("stopped; batches under way are found again by the next start"))
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(self._stopped)
@@ -74,14 +62,12 @@ class BatchClient:
 
     async def chat(self, messages: list[dict[str, str]], **options: Any) -> Reply:
         """One answer, when its batch is done. Raises StoppedError at a limit or when a request failed twice."""
-        if self._stopped:
-            raise self._stopped
-        t = self.teacher
-        body = {"model": t.model, "messages": messages, "temperature": t.temperature, "max_tokens": t.max_tokens, **options}
-        name = stable_id(body)
+        self._check()
+        request = body(self.teacher, messages, options)
+        name = stable_id(request)
         if name not in self._waiting:
-            self._promises[name] = self.budget.reserve(sum(len(m["content"].encode("utf-8")) for m in messages))
-            self._bodies[name] = body
+            self._promises[name] = self.budget.reserve(tokens_at_most(messages))
+            self._bodies[name] = request
             self._waiting[name] = asyncio.get_running_loop().create_future()
         if self._gathering is None or self._gathering.done():
             self._gathering = self._start(self._gather())
@@ -101,7 +87,7 @@ class BatchClient:
             await work
         except APIStatusError as error:
             self.stop(UserError(f"the endpoint answered {error.status_code} to the Batch API; does teacher.base_url have one?"))
-        except (APIError, OSError) as error:
+        except (APIError, OSError, json.JSONDecodeError) as error:
             self.stop(StoppedError(f"the Batch API cannot be reached ({type(error).__name__}); run again to go on"))
         except StoppedError as error:
             self.stop(error)
@@ -113,29 +99,20 @@ class BatchClient:
             known = len(self._bodies)
             await asyncio.sleep(GATHER_S)
         fresh, self._bodies = self._bodies, {}
-        for state in self._open_batches():
+        for path in sorted(self.folder.glob("batch_*.json")):
+            state = json.loads(path.read_text("utf-8"))
             mine = {name: fresh.pop(name) for name in state["names"] if name in fresh}
             if mine:
                 self._start(self._follow(await self._created(state), mine))
         if fresh:
             self._start(self._follow(await self._submit(fresh, submission=1), fresh))
 
-    def _open_batches(self) -> list[dict[str, Any]]:
-        return [json.loads(path.read_text("utf-8")) for path in sorted(self.folder.glob("batch_*.json"))]
-
     async def _submit(self, bodies: dict[str, dict[str, Any]], submission: int) -> dict[str, Any]:
-        lines = [{"custom_id": n, "method": "POST", "url": "/v1/chat/completions", "body": b} for n, b in bodies.items()]
+        lines = [{"custom_id": name, "method": "POST", "url": HOW["endpoint"], "body": sent} for name, sent in bodies.items()]
         text = "".join(dumps(line) + "\n" for line in lines)
         file = await self._openai.files.create(file=("requests.jsonl", io.BytesIO(text.encode("utf-8"))), purpose="batch")
-        state = {"file": file.id, "id": "", "submission": submission, "names": list(bodies)}
-        write_json(self._path(state), state)
-        return await self._create(state)
-
-    async def _create(self, state: dict[str, Any]) -> dict[str, Any]:
-        batch = await self._openai.batches.create(
-            input_file_id=state["file"], endpoint="/v1/chat/completions", completion_window="24h"
-        )
-        return self._save(state, batch.id)
+        state = self._save({"file": file.id, "id": "", "submission": submission, "names": list(bodies)})
+        return self._save(state, (await self._openai.batches.create(input_file_id=file.id, **HOW)).id)
 
     async def _created(self, state: dict[str, Any]) -> dict[str, Any]:
         """A state whose batch exists: a kill between creating a batch and saving its id must not pay for it twice."""
@@ -144,9 +121,9 @@ class BatchClient:
         async for batch in self._openai.batches.list(limit=100):
             if batch.input_file_id == state["file"]:
                 return self._save(state, batch.id)
-        return await self._create(state)
+        return self._save(state, (await self._openai.batches.create(input_file_id=state["file"], **HOW)).id)
 
-    def _save(self, state: dict[str, Any], batch: str) -> dict[str, Any]:
+    def _save(self, state: dict[str, Any], batch: str = "") -> dict[str, Any]:
         write_json(self._path(state), state | {"id": batch})
         return state | {"id": batch}
 
@@ -159,11 +136,9 @@ class BatchClient:
         while (batch := await self._openai.batches.retrieve(state["id"])).status not in OVER:
             await asyncio.sleep(wait)
             wait = min(LONGEST_POLL_S, wait * 1.5)
-        answers = await self._answers(batch)
-        for name in list(bodies):
-            if name in answers:
-                del bodies[name]
-                self._settle(name, answers[name])
+        for name, reply in (await self._answers(batch)).items():
+            if bodies.pop(name, None):
+                self._settle(name, reply)
         self._path(state).unlink(missing_ok=True)
         if bodies and state["submission"] >= MOST_SUBMISSIONS:
             raise StoppedError(
@@ -177,13 +152,9 @@ class BatchClient:
         """Replies by name; a batch may be over, even completed, without an output file."""
         if not batch.output_file_id:
             return {}
-        content = await self._openai.files.content(batch.output_file_id)
-        path = self.folder / f"output_{batch.id}.jsonl"
-        path.write_bytes(content.content)
-        rows = list(read_jsonl(path))
-        path.unlink()
-        found = ((row["custom_id"], _reply(row.get("response") or {})) for row in rows)
-        return {name: reply for name, reply in found if reply}
+        lines = (await self._openai.files.content(batch.output_file_id)).content.splitlines()
+        found = {row["custom_id"]: _reply(row.get("response") or {}) for row in map(json.loads, filter(None, lines))}
+        return {name: reply for name, reply in found.items() if reply}
 
     def _settle(self, name: str, reply: Reply) -> None:
         self.budget.settle(self._promises.pop(name), reply.prompt_tokens, reply.completion_tokens)
@@ -194,17 +165,12 @@ class BatchClient:
 
 def _reply(response: dict[str, Any]) -> Reply | None:
     """The reply in one output line, None when that request failed."""
-    body = response.get("body") or {}
-    choices = body.get("choices") or []
-    if response.get("status_code") != 200 or not choices or choices[0].get("message", {}).get("content") is None:
+    from openai.types.chat import ChatCompletion
+
+    if response.get("status_code") != 200:
         return None
-    usage = SimpleNamespace(**{"prompt_tokens": 0, "completion_tokens": 0, **(body.get("usage") or {})})
-    choice = choices[0]
-    return Reply(
-        text=choice["message"]["content"],
-        finish_reason=choice.get("finish_reason") or "stop",
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        model=body.get("model", ""),
-        seconds=round(max(0.0, time.time() - body.get("created", time.time())), 3),
-    )
+    now, answer = time.time(), response.get("body") or {}
+    try:
+        return reply_of(ChatCompletion.construct(**answer), max(0.0, now - answer.get("created", now)))
+    except ValueError:
+        return None

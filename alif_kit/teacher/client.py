@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import threading
 import time
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
+from alif_kit.core import StoppedError, UserError
 from alif_kit.core.config import Teacher
-from alif_kit.core.errors import StoppedError, UserError
 from alif_kit.teacher.limits import Budget, RateLimiter, seconds_of
 
 Value = TypeVar("Value")
@@ -31,8 +31,6 @@ _ADVICE = {
     403: "the key may not use this model; check the account's rights and teacher.model",
     404: "the endpoint does not know this model or path; check teacher.model and teacher.base_url",
 }
-
-
 _PROBE_SCHEMA = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}
 _PROBES = {
     "json_schema": {"type": "json_schema", "json_schema": {"name": "probe", "strict": True, "schema": _PROBE_SCHEMA}},
@@ -61,11 +59,9 @@ class ChatClient:
     def __init__(self, teacher: Teacher, key: str = "", *, base_url: str = "", spent: float = 0.0, requests: int = 0) -> None:
         from openai import AsyncOpenAI
 
-        self.teacher = teacher
-        self._key = key
-        self._openai = AsyncOpenAI(
-            api_key=key or "none", base_url=base_url or teacher.base_url, max_retries=0, timeout=teacher.timeout_s
-        )
+        self.teacher, self._key = teacher, key
+        url = base_url or teacher.base_url
+        self._openai = AsyncOpenAI(api_key=key or "none", base_url=url, max_retries=0, timeout=teacher.timeout_s)
         self._create = self._openai.chat.completions.with_raw_response.create  # loads the library now, not inside a limit's window
         self._slots = asyncio.Semaphore(teacher.concurrency or AUTO_CONCURRENCY)
         self._failures_in_a_row = 0
@@ -74,7 +70,7 @@ class ChatClient:
         self.limiter = RateLimiter(teacher.requests_per_minute, teacher.tokens_per_minute)
         self.budget = Budget(teacher, spent, requests)  # whose clock starts here
 
-    async def __aenter__(self) -> ChatClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -87,23 +83,19 @@ class ChatClient:
     async def chat(self, messages: list[dict[str, str]], **options: Any) -> Reply:
         """One answer. Raises StoppedError at a limit or when the endpoint stays unusable, UserError on 400, 401, 403, 404."""
         async with self._slots:
-            prompt_tokens = sum(len(m["content"].encode("utf-8")) for m in messages)  # a token has at least one byte
-            self._check()
+            most, used = tokens_at_most(messages), (0, 0)
             try:
-                promised = self.budget.reserve(prompt_tokens)
-            except StoppedError as error:
-                self.stop(error)
-                raise
-            reply = None
-            try:
-                reply = await self._with_retries(messages, options, prompt_tokens)
-                return reply
+                self._check()
+                promised = self.budget.reserve(most)
+                try:
+                    reply = await self._with_retries(messages, options, most)
+                    used = reply.prompt_tokens, reply.completion_tokens
+                    return reply
+                finally:
+                    self.budget.settle(promised, *used)
             except (StoppedError, UserError) as error:
                 self.stop(error)
                 raise
-            finally:
-                used = (reply.prompt_tokens, reply.completion_tokens) if reply else (0, 0)
-                self.budget.settle(promised, *used)
 
     def _check(self) -> None:
         if self._stopped:
@@ -142,10 +134,8 @@ class ChatClient:
                 self._check()
                 if self._drop_option(error, options):
                     continue
-                if _status(error) == 429:
-                    throttled += 1
-                else:
-                    attempt += 1
+                is_throttled = _status(error) == 429
+                attempt, throttled = attempt + (not is_throttled), throttled + is_throttled
                 await asyncio.sleep(self._wait_before_retry(error, attempt, throttled))
             else:
                 self.limiter.settle(entry, reply.prompt_tokens + reply.completion_tokens)
@@ -153,19 +143,13 @@ class ChatClient:
                 return reply
 
     async def _once(self, messages: list[dict[str, str]], options: dict[str, Any], started: float) -> Reply:
-        request = {
-            "model": self.teacher.model,
-            "messages": messages,
-            "temperature": self.teacher.temperature,
-            "max_tokens": self.teacher.max_tokens,
-            **options,
-        }
+        request = body(self.teacher, messages, options)
         kept = {name: value for name, value in request.items() if name not in self._refused_options}
         if "max_tokens" in self._refused_options:
             kept["extra_body"] = {"max_completion_tokens": request["max_tokens"]}  # older libraries do not know the name
         raw = await self._create(**kept)
         self.limiter.heed(raw.headers)
-        return _reply(raw.parse(), time.monotonic() - started)
+        return reply_of(raw.parse(), time.monotonic() - started)
 
     def _drop_option(self, error: Exception, options: dict[str, Any]) -> bool:
         """Whether a 400 names an optional parameter this endpoint does not take; it is left out from now on.
@@ -183,10 +167,13 @@ class ChatClient:
 
     def _wait_before_retry(self, error: Exception, attempt: int, throttled: int) -> float:
         """Seconds to wait, or raise when waiting cannot help."""
+        from openai import APIConnectionError
+
         status = _status(error)
         if status in _ADVICE:
             raise UserError(f"teacher answered {status}: {_ADVICE[status]} ({self._clean(error)})") from None
-        if not _is_passing(error, status):
+        passes = status >= 500 or status in (408, 409, 425, 429) if status else isinstance(error, APIConnectionError | ValueError)
+        if not passes:
             raise error
         if str(getattr(error, "code", "")) == "insufficient_quota":
             raise StoppedError("the teacher's account has no quota left; what is paid is saved, top up and run again") from None
@@ -194,9 +181,8 @@ class ChatClient:
         most = 5 * self.teacher.max_attempts
         if attempt >= self.teacher.max_attempts or self._failures_in_a_row >= most:
             tries = f"in {attempt} attempts" if attempt >= self.teacher.max_attempts else f"{most} times in a row"
-            raise StoppedError(
-                f"the teacher did not answer {tries} ({self._clean(error)}); what is paid is saved, run again"
-            ) from None
+            said = f"the teacher did not answer {tries} ({self._clean(error)}); what is paid is saved, run again"
+            raise StoppedError(said) from None
         headers = getattr(getattr(error, "response", None), "headers", {})
         asked = min(LONGEST_WAIT_S, seconds_of(headers.get("retry-after", "")))
         tries = throttled if status == 429 else attempt
@@ -208,34 +194,30 @@ class ChatClient:
         return (text.replace(self._key, "<key>") if self._key else text)[:200]
 
 
-class _BadAnswer(Exception):
-    """The endpoint said 200 but did not send a chat completion."""
+def tokens_at_most(messages: list[dict[str, str]]) -> int:
+    """Tokens of a prompt, as many as it can have: each has at least one byte."""
+    return sum(len(m["content"].encode("utf-8")) for m in messages)
 
 
-def _reply(answer: Any, seconds: float) -> Reply:
-    choices = getattr(answer, "choices", None)
-    if not choices or choices[0].message.content is None:
-        raise _BadAnswer(f"an answer without text ({type(answer).__name__})")
-    return Reply(
-        text=choices[0].message.content,
-        finish_reason=choices[0].finish_reason or "stop",
-        prompt_tokens=getattr(answer.usage, "prompt_tokens", 0) or 0,
-        completion_tokens=getattr(answer.usage, "completion_tokens", 0) or 0,
-        model=answer.model or "",
-        seconds=round(seconds, 3),
-    )
+def body(teacher: Teacher, messages: list[dict[str, str]], options: dict[str, Any]) -> dict[str, Any]:
+    """What is sent; `options` stand above the teacher's settings."""
+    settings = {"model": teacher.model, "temperature": teacher.temperature, "max_tokens": teacher.max_tokens}
+    return {**settings, "messages": messages, **options}
+
+
+def reply_of(answer: Any, seconds: float) -> Reply:
+    """The library's `ChatCompletion` as a reply. Raises ValueError where the endpoint said 200 and sent none."""
+    choices, usage = getattr(answer, "choices", None), getattr(answer, "usage", None)
+    text = getattr(getattr(choices[0], "message", None), "content", None) if choices else None
+    if text is None:
+        raise ValueError(f"an answer without text ({type(answer).__name__})")
+    tokens = (getattr(usage, name, 0) or 0 for name in ("prompt_tokens", "completion_tokens"))
+    finish, model = getattr(choices[0], "finish_reason", None) or "stop", getattr(answer, "model", None) or ""
+    return Reply(text, finish, *tokens, model, round(seconds, 3))
 
 
 def _status(error: Exception) -> int | None:
     return getattr(error, "status_code", None)
-
-
-def _is_passing(error: Exception, status: int | None) -> bool:
-    from openai import APIConnectionError
-
-    if status is not None:
-        return status in (408, 409, 425, 429) or status >= 500
-    return isinstance(error, APIConnectionError | _BadAnswer | json.JSONDecodeError)
 
 
 def run_async(work: Coroutine[Any, Any, Value]) -> Value:
@@ -244,17 +226,4 @@ def run_async(work: Coroutine[Any, Any, Value]) -> Value:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
-    outcome: dict[str, Any] = {}
-
-    def target() -> None:
-        try:
-            outcome["value"] = asyncio.run(work)
-        except BaseException as error:
-            outcome["error"] = error
-
-    thread = threading.Thread(target=target)
-    thread.start()
-    thread.join()
-    if "error" in outcome:
-        raise outcome["error"]
-    return outcome["value"]
+    return ThreadPoolExecutor(1).submit(asyncio.run, work).result()

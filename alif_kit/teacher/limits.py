@@ -17,12 +17,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from alif_kit.core import StoppedError, UserError
 from alif_kit.core.config import Teacher
-from alif_kit.core.errors import StoppedError, UserError
 
 WINDOW_S = 61.0  # a minute, and a second for the way to the server: it counts arrivals, we count departures
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|$)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,4 @@ class RateLimiter:
 
 def seconds_of(duration: str) -> float:
     """`"1m30s" -> 90.0`, `"250ms" -> 0.25`, `"7" -> 7.0`; what cannot be read is 0."""
-    parts = _DURATION.findall(duration)
-    if parts:
-        return sum(float(number) * _SECONDS[unit] for number, unit in parts)
-    try:
-        return max(0.0, float(duration))
-    except ValueError:
-        return 0.0
+    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(duration.strip()))
