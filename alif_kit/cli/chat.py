@@ -8,52 +8,48 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option, echo, prompt
 
-from alif_kit.cli.options import PresetOption, SetOption
-from alif_kit.cli.synth import pair
-from alif_kit.core import Run, UserError, config
+from alif_kit.cli.options import PresetOption, SetOption, folder_of, pairs, resume_run
+from alif_kit.core import UserError
 from alif_kit.platforms import machine
 
+if TYPE_CHECKING:
+    from alif_kit.core import Run
+
 PASSWORD = "ALIF_CHAT_PASSWORD"
-RunOption = Annotated[Path | None, typer.Option("--run", help="Folder of a finished run; nothing in it is changed.")]
-ModelOption = Annotated[
-    str | None,
-    typer.Option("--model", help="Instead of the run's: an adapter's folder, a model, a Hub id, a .gguf file, `http…/v1#NAME`."),
-]
-BaseOption = Annotated[
-    str | None, typer.Option("--base", help="The model to show beside it, where that is not the run's or the adapter's own base.")
-]
-WebOption = Annotated[bool, typer.Option("--web", help="A page in the browser instead of the terminal.")]
-ShareOption = Annotated[
-    bool, typer.Option("--share", help="With --web: a public link through gradio's relay too; asks for a password.")
-]
-PasswordOption = Annotated[
-    str,
-    typer.Option(
-        "--password", help=f"With --web: at least 8 characters; the user is `alif`. Or the secret {PASSWORD}, unseen by `ps`."
-    ),
-]
-TemperatureOption = Annotated[float, typer.Option(min=0.0, max=1.5, help="0 takes the likeliest token each time.")]
-TokensOption = Annotated[int, typer.Option("--max-tokens", min=16, max=2048, help="Longest answer, in tokens.")]
+_HELP = {
+    "run": "Folder of a finished run; nothing in it is changed.",
+    "model": "Instead of the run's: an adapter's folder, a model, a Hub id, a .gguf file, `http…/v1#NAME`.",
+    "base": "The model to show beside it, where that is not the run's or the adapter's own base.",
+    "web": "A page in the browser instead of the terminal.",
+    "system": "System line; default the one the run was tuned with.",
+    "temperature": "0 takes the likeliest token each time.",
+    "port": "With --web: port on 127.0.0.1; 0 takes the first free one from 7860.",
+    "share": "With --web: a public link through gradio's relay too; asks for a password.",
+    "password": f"With --web: at least 8 characters; the user is `alif`. Or the secret {PASSWORD}, unseen by `ps`.",
+    "serve": "Instead of the run's: a .gguf file, a model's folder, a Hub id.",
+    "host": "Address to listen on; 0.0.0.0 lets the whole network in.",
+}
+RunOption = Annotated[Path | None, Option("--run", help=_HELP["run"])]
 
 
 def chat(
     run: RunOption = None,
     preset: PresetOption = "auto",
     changes: SetOption = None,
-    model: ModelOption = None,
-    base: BaseOption = None,
-    web: WebOption = False,
-    system: Annotated[str | None, typer.Option(help="System line; default the one the run was tuned with.")] = None,
-    temperature: TemperatureOption = 0.7,
-    max_tokens: TokensOption = 512,
-    port: Annotated[int, typer.Option(help="With --web: port on 127.0.0.1; 0 takes the first free one from 7860.")] = 0,
-    browser: Annotated[bool, typer.Option(help="With --web: open the page in the browser.")] = True,
-    share: ShareOption = False,
-    password: PasswordOption = "",
+    model: Annotated[str | None, Option("--model", help=_HELP["model"])] = None,
+    base: Annotated[str | None, Option("--base", help=_HELP["base"])] = None,
+    web: Annotated[bool, Option("--web", help=_HELP["web"])] = False,
+    system: Annotated[str | None, Option(help=_HELP["system"])] = None,
+    temperature: Annotated[float, Option(min=0.0, max=1.5, help=_HELP["temperature"])] = 0.7,
+    max_tokens: Annotated[int, Option("--max-tokens", min=16, max=2048, help="Longest answer, in tokens.")] = 512,
+    port: Annotated[int, Option(help=_HELP["port"])] = 0,
+    browser: Annotated[bool, Option(help="With --web: open the page in the browser.")] = True,
+    share: Annotated[bool, Option("--share", help=_HELP["share"])] = False,
+    password: Annotated[str, Option("--password", help=_HELP["password"])] = "",
 ) -> None:
     """Talk to the tuned model in the terminal, or on a page (--web) in Urdu and English, beside its base if you like.
 
@@ -71,7 +67,7 @@ def chat(
     opened = _run(run, preset, changes, model)
     speaker, beside = speakers.choose(opened, model, base, partial(pipeline._resolve, opened))
     if not (model and speakers.is_endpoint(model)):
-        typer.echo(f"loading {speaker.name}", err=True)
+        echo(f"loading {speaker.name}", err=True)
     speaker.ready()
     wishes = Wishes(opened.config.mixture.system if system is None else system, temperature, max_tokens)
     if web:
@@ -79,14 +75,9 @@ def chat(
         return
     from alif_kit.chat import terminal
 
-    _utf8_output()
-    terminal.converse(speaker, wishes)
-
-
-def _utf8_output() -> None:
-    """UTF-8 whatever the locale says: an Urdu answer must not end in an encoding error."""
-    if hasattr(sys.stdout, "reconfigure"):
+    if hasattr(sys.stdout, "reconfigure"):  # UTF-8 whatever the locale says: an Urdu answer must not end in an encoding error
         sys.stdout.reconfigure(encoding="utf-8")
+    terminal.converse(speaker, wishes)
 
 
 def _run(path: Path | None, preset: str, changes: list[str] | None, model: str | None) -> Run:
@@ -94,15 +85,17 @@ def _run(path: Path | None, preset: str, changes: list[str] | None, model: str |
 
     Raises UserError when there is neither.
     """
-    folder = path or machine.durable_folder() / "default"
-    saved, given = folder / "config.json", dict(pair(change) for change in changes or [])
+    from alif_kit.core import Run, config
+
+    folder, given = folder_of(path), pairs(changes)
+    saved = folder / "config.json"
     meant = path or not model or Path(model).resolve().is_relative_to(folder.resolve())
     if saved.is_file() and meant:
         return Run(folder, config.load(saved, given))
     if meant:
         raise UserError(f"{folder} holds no config.json; name a finished run with --run, or a model with --model")
-    base = machine.pick_preset(machine.detect())[0] if preset == "auto" else preset
-    return Run(machine.durable_folder(), config.load(base, given))
+    named = machine.pick_preset(machine.detect())[0] if preset == "auto" else preset
+    return Run(machine.durable_folder(), config.load(named, given))
 
 
 def _password(given: str, share: bool) -> str:
@@ -111,7 +104,7 @@ def _password(given: str, share: bool) -> str:
 
     password = given or machine.find_secret(PASSWORD)
     if share and not password and sys.stdin.isatty():
-        password = typer.prompt("password for the public page (at least 8 characters)", hide_input=True, confirmation_prompt=True)
+        password = prompt("password for the public page (at least 8 characters)", hide_input=True, confirmation_prompt=True)
     page.check_password(password, share)
     return password
 
@@ -125,17 +118,17 @@ def _page(run: Run, model: str | None, speaker: Any, base: Any, wishes: Any, how
     review_file = run.file("release", "flagged.jsonl") if run.file("config.json").is_file() else run.file("flagged.jsonl")
     blocks = page.build(page.Chat(speaker, stands, review_file, base, wishes, run.config.language))
     address = page.launch(blocks, **how)
-    typer.echo(f"chat: {address} (Ctrl+C ends it; flagged answers go to {review_file})")
+    echo(f"chat: {address} (Ctrl+C ends it; flagged answers go to {review_file})")
     if how["password"]:
-        typer.echo(f"user {page.USER}, and the password you gave")
+        echo(f"user {page.USER}, and the password you gave")
     blocks.block_thread()
 
 
 def serve(
     run: RunOption = None,
-    model: Annotated[str | None, typer.Option(help="Instead of the run's: a .gguf file, a model's folder, a Hub id.")] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 8000,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets the whole network in.")] = "127.0.0.1",
+    model: Annotated[str | None, Option(help=_HELP["serve"])] = None,
+    port: Annotated[int, Option(min=1, max=65535, help="Port.")] = 8000,
+    host: Annotated[str, Option(help=_HELP["host"])] = "127.0.0.1",
 ) -> None:
     """An OpenAI-compatible endpoint for the run's merged model, or for any GGUF or folder, by a server that exists already.
 
@@ -145,17 +138,17 @@ def serve(
     from alif_kit.chat import serve as serving
 
     found = serving.plan(model or _released(run), port, host)
-    typer.echo(f"{found.server}: {found.address}")
-    typer.echo(f"try it: {found.curl()}")
-    typer.echo(f"talk to it: alif chat --model {found.address}#{found.name}")
+    echo(f"{found.server}: {found.address}")
+    echo(f"try it: {found.curl()}")
+    echo(f"talk to it: alif chat --model {found.address}#{found.name}")
     if host not in serving.LOOPBACK and not found.secrets:
-        typer.echo("note: whoever reaches this machine can use the model; no key is asked for", err=True)
+        echo("note: whoever reaches this machine can use the model; no key is asked for", err=True)
     serving.run(found)
 
 
 def _released(path: Path | None) -> str:
     """What a run has for a server: the merged model, else its only GGUF."""
-    run = Run.resume(path or machine.durable_folder() / "default")
+    run = resume_run(path)
     if not (run.file("release", "merged") / "SHA256SUMS").is_file() and any(run.file("release", "gguf").glob("*.gguf")):
         return str(run.file("release", "gguf"))
     return str(run.require("release", "merged", stage="merge"))

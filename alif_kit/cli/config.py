@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option, echo
 
-from alif_kit.cli.options import PresetOption, SetOption
+from alif_kit.cli.options import PresetOption, SetOption, pairs
 
 if TYPE_CHECKING:
     from alif_kit.core.fields import Row
@@ -23,30 +23,29 @@ if TYPE_CHECKING:
 def config(
     preset: PresetOption = "t4",
     changes: SetOption = None,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of a configuration file.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/configuration.md.")] = False,
+    schema: Annotated[bool, Option("--schema", help="Print the JSON schema of a configuration file.")] = False,
+    markdown: Annotated[bool, Option("--markdown", help="Print docs/configuration.md.")] = False,
 ) -> None:
     """Every setting: its name, its value in the preset, what it may be, what it is for. Change one with `--set NAME=VALUE`.
 
     A file for `--config` holds any of them, in TOML or JSON; what it leaves out is as in the preset that it names.
     """
-    from alif_kit.cli.synth import pair
     from alif_kit.core import config as configuration
     from alif_kit.core.fields import rows_of
 
     if schema:
-        typer.echo(json.dumps(configuration.schema(), ensure_ascii=False, indent=2))
+        echo(json.dumps(configuration.schema(), ensure_ascii=False, indent=2))
         return
-    rows = rows_of(configuration.load(preset, dict(map(pair, changes or []))))
-    typer.echo("\n".join(page(rows))) if markdown else _print(rows)
+    rows = rows_of(configuration.load(preset, pairs(changes)))
+    echo("\n".join(page(rows))) if markdown else _print(rows)
 
 
 def _print(rows: list[Row]) -> None:
     """A line per setting and its sentence under it, as wide as the terminal."""
     width = min(100, shutil.get_terminal_size().columns)
     for row in rows:
-        typer.echo(f"{row.name} = {_text(row.value)}  ({row.allowed or row.kind})")
-        typer.echo(textwrap.fill(row.sentence, width, initial_indent="    ", subsequent_indent="    "))
+        echo(f"{row.name} = {_text(row.value)}  ({row.allowed or row.kind})")
+        echo(textwrap.fill(row.sentence, width, initial_indent="    ", subsequent_indent="    "))
 
 
 def page(rows: list[Row]) -> Iterator[str]:

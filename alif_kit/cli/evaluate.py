@@ -1,4 +1,4 @@
-"""cli: `alif evaluate` and `alif gate`.
+"""cli: `alif evaluate`, `alif gate` and `alif judge agreement`.
 
 In: a run, or any model and its base. Out: a table with intervals, evaluation/results.json and gate.json, an exit code for scripts.
 """
@@ -8,109 +8,90 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Exit, Option, Typer, echo
 
-from alif_kit.cli.options import PresetOption, RunOption, SetOption, open_run
-from alif_kit.cli.synth import pair
-from alif_kit.core.run import Run
+from alif_kit.cli.options import PresetOption, RunOption, SetOption, given, open_run, pairs, print_table
+
+if TYPE_CHECKING:
+    from alif_kit.core import Run
 
 EXIT_CODES = {"pass": 0, "fail": 1, "undecided": 3}
 VERDICTS = {"pass": "not worse than its base", "fail": "worse than its base", "undecided": "not enough evidence"}
-
-ModelOption = Annotated[
-    str | None,
-    typer.Option("--model", help="Measure this instead of the run: an adapter's folder, a model, a Hub id, `http…/v1#NAME`."),
-]
-AgainstOption = Annotated[
-    str | None, typer.Option("--against", help="The base it must beat; left out, the base that the adapter's folder names.")
-]
-SuiteOption = Annotated[
-    str | None, typer.Option("--suite", help="`quick` (no network), `full` (public sets too), `paper` (Urdu-Eval, with the judge).")
-]
-AlsoOption = Annotated[
-    list[str] | None, typer.Option("--also", metavar="SET", help="One more set, e.g. `--also retention`; may be repeated.")
-]
-DataOption = Annotated[
-    list[str] | None,
-    typer.Option(metavar="SET=PLACE", help="Read a set from elsewhere, e.g. `--data knowledge=urdu_mmlu.json`; may be repeated."),
-]
-LimitOption = Annotated[int | None, typer.Option("--limit", help="Examples of each set at most; 0 for all.")]
-JudgeOption = Annotated[
-    bool,
-    typer.Option("--judge", help="Have the judge (`--set judge.model=…`) read what no parser can; its cost is said first."),
-]
+_HELP = {
+    "model": "Measure this instead of the run: an adapter's folder, a model, a Hub id, `http…/v1#NAME`.",
+    "against": "The base it must beat; left out, the base that the adapter's folder names.",
+    "suite": "`quick` (no network), `full` (public sets too), `paper` (Urdu-Eval, with the judge).",
+    "also": "One more set, e.g. `--also retention`; may be repeated.",
+    "data": "Read a set from elsewhere, e.g. `--data knowledge=urdu_mmlu.json`; may be repeated.",
+    "judge": "Have the judge (`--set judge.model=…`) read what no parser can; its cost is said first.",
+    "sheet": "A sheet of `alif review export` with decisions, or a column `score` from 1 to 10.",
+}
 
 
 def evaluate(
     run: RunOption = None,
     preset: PresetOption = "auto",
     changes: SetOption = None,
-    model: ModelOption = None,
-    against: AgainstOption = None,
-    suite: SuiteOption = None,
-    also: AlsoOption = None,
-    data: DataOption = None,
-    limit: LimitOption = None,
-    judge: JudgeOption = False,
+    model: Annotated[str | None, Option("--model", help=_HELP["model"])] = None,
+    against: Annotated[str | None, Option("--against", help=_HELP["against"])] = None,
+    suite: Annotated[str | None, Option("--suite", help=_HELP["suite"])] = None,
+    also: Annotated[list[str] | None, Option("--also", metavar="SET", help=_HELP["also"])] = None,
+    data: Annotated[list[str] | None, Option(metavar="SET=PLACE", help=_HELP["data"])] = None,
+    limit: Annotated[int | None, Option("--limit", help="Examples of each set at most; 0 for all.")] = None,
+    judge: Annotated[bool, Option("--judge", help=_HELP["judge"])] = False,
 ) -> None:
     """The tuned model and its base on the same questions, with intervals and paired tests; resumes where it stopped.
 
     Without --model: the base of the run and what pretraining and fine-tuning made of it.
     """
     from alif_kit import pipeline
+    from alif_kit.evaluation.subjects import weights_base
 
-    settings = {"evaluation.suite": suite, "evaluation.also": ",".join(also or []) or None, "evaluation.max_examples": limit}
-    settings |= {"evaluation.data": json.dumps(dict(map(pair, data))) if data else None}
-    if model:
-        settings |= {"base.model": against or _base_of(model)}
-    given = [f"{name}={value}" for name, value in settings.items() if value is not None]
-    opened = open_run(run, preset, [*given, *(changes or [])])
+    settings = {
+        "evaluation.suite": suite,
+        "evaluation.also": ",".join(also or []) or None,
+        "evaluation.max_examples": limit,
+        "evaluation.data": json.dumps(pairs(data)) if data else None,
+        "base.model": (against or weights_base(model)) if model else None,
+    }
+    opened = open_run(run, preset, [*given(settings), *(changes or [])])
     if model:
         pipeline.compare(opened, model, judge=judge)
     else:
         pipeline.evaluate(opened, judge=judge)
-    print_table(opened)
-    print_verdict(opened)
-
-
-def _base_of(model: str) -> str:
-    from alif_kit.evaluation.subjects import weights_base
-
-    return weights_base(model)
+    print_results(opened)
 
 
 def gate(
     run: RunOption = None,
     preset: PresetOption = "auto",
     changes: SetOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print gate.json.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print gate.json.")] = False,
 ) -> None:
     """Is the tuned model worse than its base where it matters? Exit code 0: no; 1: yes, a line per cause; 3: not enough evidence.
 
     Guarded: native knowledge, English, answers that can be read, stopping, Urdu purity, safety. The margins are `gate.*`, e.g.
     `--set gate.retention=0.05`.
     """
-    from alif_kit.evaluation import gate as gates
+    from alif_kit import pipeline
 
     opened = open_run(run, preset, changes)
-    result = gates.check(opened)
+    result = pipeline.gate(opened)
     if as_json:
-        typer.echo(json.dumps(result, ensure_ascii=False, indent=2))
+        echo(json.dumps(result, ensure_ascii=False, indent=2))
     else:
-        print_verdict(opened)
-    raise typer.Exit(EXIT_CODES[result["verdict"]])
+        _print_verdict(opened)
+    raise Exit(EXIT_CODES[result["verdict"]])
 
 
-judge_app = typer.Typer(no_args_is_help=True, help="The judge: how far it can be trusted.")
+judge_app = Typer(no_args_is_help=True, help="The judge: how far it can be trusted.")
 
 
 @judge_app.command("agreement")
 def agreement(
-    sheet: Annotated[
-        Path, typer.Argument(help="A sheet of `alif review export` with decisions, or a column `score` from 1 to 10.")
-    ],
+    sheet: Annotated[Path, Argument(help=_HELP["sheet"])],
     run: RunOption = None,
     preset: PresetOption = "auto",
     changes: SetOption = None,
@@ -120,37 +101,33 @@ def agreement(
 
     found = judging.agreement(open_run(run, preset, changes), sheet)
     for name, value in found.items():
-        typer.echo(f"{name:<20}{'undefined' if value is None else f'{value:.2f}' if isinstance(value, float) else value}")
+        echo(f"{name:<20}{'undefined' if value is None else f'{value:.2f}' if isinstance(value, float) else value}")
 
 
-def print_table(run: Run) -> None:
-    """The main figures, as a table in the terminal; a narrow one leaves out intervals and the stages between."""
+def print_results(run: Run) -> None:
+    """The main figures, as a table in the terminal; a narrow one leaves out intervals and the stages between. Then the verdict."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
 
     from alif_kit.report.evaluation import results_of, short_table
 
     header, rows = short_table(run)
-    console = Console()
-    if console.width < 110:
+    if Console().width < 110:
         header, *rows = ((*row[:3], row[-2], re.sub(r" \(.*?\)", "", row[-1])) for row in (header, *rows))
-    table = Table(*header, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    print_table(header, rows, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, reason in ((results_of(run) or {}).get("missing") or {}).items():
-        typer.echo(f"not measured: {name}: {reason}")
+        echo(f"not measured: {name}: {reason}")
+    _print_verdict(run)
 
 
-def print_verdict(run: Run) -> None:
+def _print_verdict(run: Run) -> None:
     """The gate's verdict and a line per cause."""
     from alif_kit.report.evaluation import gate_of
 
     found = gate_of(run)
     if found is None:
         return
-    typer.echo(f"gate: {found['verdict']}, {VERDICTS[found['verdict']]} ({found['tuned']} against {found['base']})")
+    echo(f"gate: {found['verdict']}, {VERDICTS[found['verdict']]} ({found['tuned']} against {found['base']})")
     for finding in found["findings"]:
         if finding["verdict"] != "pass":
-            typer.echo(f"  {finding['verdict']}: {finding['sentence']}")
+            echo(f"  {finding['verdict']}: {finding['sentence']}")

@@ -1,41 +1,80 @@
-"""cli: what several commands share: the run they work in, and the options that name it."""
+"""cli: what several commands share: the run they work in, the options that name it, a table in the terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option, echo
 
-from alif_kit.cli.synth import pair
-from alif_kit.core import config
-from alif_kit.core.run import Run
-from alif_kit.platforms import machine, mirror
+from alif_kit.core import UserError
+from alif_kit.platforms import machine
 
-RunOption = Annotated[Path | None, typer.Option("--run", help="Run folder; made on first use, gone on with afterwards.")]
-PresetOption = Annotated[
-    str, typer.Option("--preset", "--config", help="`auto`, `smoke`, `quick`, `t4`, `paper`, or a TOML or JSON file.")
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="FIELD=VALUE",
-        help="Change one field, e.g. `--set teacher.model=gpt-4o-mini`; may be repeated.",
-    ),
-]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from alif_kit.core import Run
+
+PRESETS = "`auto`, `smoke`, `quick`, `t4`, `paper`, or a TOML or JSON file."
+CHANGE = "Change one field, e.g. `--set teacher.model=gpt-4o-mini`; may be repeated."
+RunOption = Annotated[Path | None, Option("--run", help="Run folder; made on first use, gone on with afterwards.")]
+FilledRunOption = Annotated[Path | None, Option("--run", help="Run folder that `alif generate` has filled.")]
+FinishedRunOption = Annotated[Path | None, Option("--run", help="Folder of a finished run.")]
+PresetOption = Annotated[str, Option("--preset", "--config", help=PRESETS)]
+SetOption = Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help=CHANGE)]
+
+
+def pairs(changes: list[str] | None) -> dict[str, str]:
+    """Names and values of every `--set`. Raises UserError for one that has no `=`."""
+    changes = changes or []
+    if wrong := [change for change in changes if "=" not in change]:
+        raise UserError(f"--set got {wrong[0]!r}; expected FIELD=VALUE, for example teacher.model=gpt-4o-mini")
+    split = (change.partition("=") for change in changes)
+    return {name.strip(): value.strip() for name, _, value in split}
+
+
+def given(options: dict[str, Any]) -> list[str]:
+    """The options that were given, each as a `--set` of the field it is short for."""
+    return [f"{name}={value}" for name, value in options.items() if value is not None]
+
+
+def folder_of(path: Path | None) -> Path:
+    return path or machine.durable_folder() / "default"
 
 
 def open_run(path: Path | None, preset: str, changes: list[str] | None) -> Run:
     """The run a command works in: an existing folder keeps its configuration unless the command names another."""
-    folder = path or machine.durable_folder() / "default"
+    from alif_kit.core import Run, config
+    from alif_kit.platforms import mirror
+
+    folder = folder_of(path)
+    source: str | Path = preset
     if preset == "auto" and (folder / "config.json").is_file():
-        base: Any = folder / "config.json"
-    else:
-        base, reason = machine.pick_preset(machine.detect()) if preset == "auto" else (preset, "")
-        if reason:
-            typer.echo(f"preset {base}: {reason}", err=True)
-    opened = Run.open(folder, config.load(base, dict(pair(change) for change in changes or [])))
+        source = folder / "config.json"
+    elif preset == "auto":
+        source, reason = machine.pick_preset(machine.detect())
+        echo(f"preset {source}: {reason}", err=True)
+    opened = Run.open(folder, config.load(source, pairs(changes)))
     if mirror.restore(opened):
-        typer.echo(f"brought back from {opened.config.session.mirror}", err=True)
+        echo(f"brought back from {opened.config.session.mirror}", err=True)
     return opened
+
+
+def resume_run(path: Path | None) -> Run:
+    """A run that is there already, with the configuration it carries."""
+    from alif_kit.core import Run
+
+    return Run.resume(folder_of(path))
+
+
+def print_table(header: Iterable[str], rows: Iterable[Iterable[str]], title: str | None = None, **look: Any) -> Console:
+    """A table in the terminal, as `look` has it (rich's words for it); returns the console, for what comes under it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table, console = Table(*header, title=title, title_justify="left", **look), Console()
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    return console

@@ -5,20 +5,18 @@ In: a finished run. Out: release/README.md; repositories on the Hub, or, with --
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Option, echo
 
-from alif_kit.core import Run, UserError
+from alif_kit.cli.options import FinishedRunOption, resume_run
+from alif_kit.core import UserError
 from alif_kit.platforms import machine
-
-RunOption = Annotated[Path | None, typer.Option("--run", help="Folder of a finished run.")]
 
 
 def card(
-    run: RunOption = None,
-    to: Annotated[str, typer.Option("--to", metavar="OWNER/NAME", help="The repository that its examples name.")] = "",
+    run: FinishedRunOption = None,
+    to: Annotated[str, Option("--to", metavar="OWNER/NAME", help="The repository that its examples name.")] = "",
 ) -> None:
     """The model card in release/README.md: base and terms, data, recipe, cost, evaluation beside the base, gate, how to run it.
 
@@ -27,24 +25,20 @@ def card(
     from alif_kit import pipeline
     from alif_kit.release import hub
 
-    opened = Run.resume(run or machine.durable_folder() / "default")
+    opened = resume_run(run)
     path, facts = pipeline.card(opened, to), pipeline.card_facts(opened)
     for sentence in [*facts["causes"], *hub.agreements_lacking(opened, facts["terms"])]:
-        typer.echo(f"note: {sentence}", err=True)
-    typer.echo(f"card: {path}")
+        echo(f"note: {sentence}", err=True)
+    echo(f"card: {path}")
 
 
 def push(
-    to: Annotated[str, typer.Option("--to", metavar="OWNER/NAME", help="User or organisation, and the model's name.")],
-    run: RunOption = None,
-    what: Annotated[
-        str, typer.Option("--what", help="Which, with commas: merged, adapter, gguf; left out, all that the run has.")
-    ] = "",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List files and sizes, and send nothing: no token, no network.")
-    ] = False,
-    public: Annotated[bool, typer.Option("--public", help="Let everybody see it; private otherwise.")] = False,
-    no_gate: Annotated[bool, typer.Option("--no-gate", help="Publish without a pass of the gate; the card says so.")] = False,
+    to: Annotated[str, Option("--to", metavar="OWNER/NAME", help="User or organisation, and the model's name.")],
+    run: FinishedRunOption = None,
+    what: Annotated[str, Option("--what", help="Which, with commas: merged, adapter, gguf; left out, all that the run has.")] = "",
+    dry_run: Annotated[bool, Option("--dry-run", help="List files and sizes, and send nothing: no token, no network.")] = False,
+    public: Annotated[bool, Option("--public", help="Let everybody see it; private otherwise.")] = False,
+    no_gate: Annotated[bool, Option("--no-gate", help="Publish without a pass of the gate; the card says so.")] = False,
 ) -> None:
     """Merged model, adapter and GGUF to the Hub, each into its own repository: NAME, NAME-LoRA, NAME-GGUF.
 
@@ -54,7 +48,7 @@ def push(
     from alif_kit import pipeline
     from alif_kit.release import hub
 
-    opened = Run.resume(run or machine.durable_folder() / "default")
+    opened = resume_run(run)
     facts = pipeline.card_facts(opened)
     repositories = hub.plan(opened, to, [kind.strip() for kind in what.split(",") if kind.strip()], facts, public=public)
     for repository in repositories:
@@ -64,22 +58,22 @@ def push(
             f"the gate has not passed this model: {'; '.join(facts['causes'])}; --no-gate publishes it all the same, and says so"
         )
     for sentence in hub.agreements_lacking(opened, facts["terms"]):
-        typer.echo(f"note: {sentence}", err=True)
+        echo(f"note: {sentence}", err=True)
     if dry_run:
-        typer.echo("dry run: nothing was sent")
+        echo("dry run: nothing was sent")
         return
     for address, is_private in hub.send(repositories, machine.secret("HF_TOKEN"), private=not public).items():
-        typer.echo(f"sent, {'private' if is_private else 'public'}: {address}")
+        echo(f"sent, {'private' if is_private else 'public'}: {address}")
         if public and is_private:
-            typer.echo("note: it was there and private; make it public in its settings on the Hub", err=True)
+            echo("note: it was there and private; make it public in its settings on the Hub", err=True)
 
 
 def print_files(repository: Any, seen_by: str) -> None:
     """A repository's name, then its files with their sizes."""
     sizes = repository.sizes()
-    typer.echo(f"{repository.id} ({seen_by}), {repository.kind}: {len(sizes)} files, {readable(sum(sizes.values()))}")
+    echo(f"{repository.id} ({seen_by}), {repository.kind}: {len(sizes)} files, {readable(sum(sizes.values()))}")
     for name, size in sorted(sizes.items()):
-        typer.echo(f"  {readable(size):>10}  {name}")
+        echo(f"  {readable(size):>10}  {name}")
 
 
 def readable(size: int) -> str:

@@ -7,15 +7,18 @@ the terminal and beside the files.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
+from typer import Option, echo
 
-from alif_kit.cli.options import PresetOption, RunOption, SetOption, open_run
+from alif_kit.cli.options import PresetOption, RunOption, SetOption, open_run, print_table
 
-AdapterOption = Annotated[
-    Path | None, typer.Option("--adapter", help="An adapter's folder instead of the run's; its base is `--set base.model=…`.")
-]
+_HELP = {
+    "adapter": "An adapter's folder instead of the run's; its base is `--set base.model=…`.",
+    "quant": "Which, with commas: f16, bf16, q8_0, q6_k, q5_k_m, q4_k_m …",
+    "forms": "Which, with commas: 16bit, 8bit and nf4 (bitsandbytes), and quantisations of GGUF.",
+}
+AdapterOption = Annotated[Path | None, Option("--adapter", help=_HELP["adapter"])]
 
 
 def merge(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None, adapter: AdapterOption = None) -> None:
@@ -29,20 +32,17 @@ def merge(run: RunOption = None, preset: PresetOption = "auto", changes: SetOpti
 
     opened = open_run(run, preset, changes)
     found = pipeline.merge(opened, adapter)
-    allowed = f"{found['tolerance']:.0%} allowed"
-    typer.echo(f"logits differ by at most {found['largest_difference']:.2%} of their range ({allowed})")
-    typer.echo(f"the same likeliest token in {found['same_top_token']:.1%} of the places; answers end at {found['ends']}")
-    typer.echo(f"merged: {opened.file('release', 'merged')}")
+    echo(f"logits differ by at most {found['largest_difference']:.2%} of their range ({found['tolerance']:.0%} allowed)")
+    echo(f"the same likeliest token in {found['same_top_token']:.1%} of the places; answers end at {found['ends']}")
+    echo(f"merged: {opened.file('release', 'merged')}")
 
 
 def gguf(
     run: RunOption = None,
     preset: PresetOption = "auto",
     changes: SetOption = None,
-    quant: Annotated[str, typer.Option("--quant", help="Which, with commas: f16, bf16, q8_0, q6_k, q5_k_m, q4_k_m …")] = "q8_0",
-    ollama_create: Annotated[
-        str, typer.Option("--ollama-create", metavar="NAME", help="Register the first file with Ollama.")
-    ] = "",
+    quant: Annotated[str, Option("--quant", help=_HELP["quant"])] = "q8_0",
+    ollama_create: Annotated[str, Option("--ollama-create", metavar="NAME", help="Register the first file with Ollama.")] = "",
 ) -> None:
     """GGUF files for llama.cpp, LM Studio and Ollama in release/gguf, from the merged model, which is made first if missing.
 
@@ -53,16 +53,19 @@ def gguf(
 
     opened = open_run(run, preset, changes)
     for path, found in pipeline.gguf(opened, quant.split(","), ollama_create).items():
-        typer.echo(f"{path.name}: {path.stat().st_size / 1e6:,.0f} MB{_said(found)}")
-    typer.echo(f"gguf: {opened.file('release', 'gguf')}")
+        echo(f"{path.name}: {path.stat().st_size / 1e6:,.0f} MB{_said(found)}")
+    echo(f"gguf: {opened.file('release', 'gguf')}")
 
 
-def _said(found: dict[str, object]) -> str:
-    faults = {"template_is_the_models": "its chat template is not the model's", "ends_known": "its stop token ends no answer"}
-    faults["same_tokens"] = (
-        "llama.cpp cuts texts into other tokens than the model's tokenizer, so its answers are not to be trusted"
-    )
-    wrong = "".join(f"; {fault}" for name, fault in faults.items() if not found.get(name, True))
+_FAULTS = {
+    "template_is_the_models": "its chat template is not the model's",
+    "ends_known": "its stop token ends no answer",
+    "same_tokens": "llama.cpp cuts texts into other tokens than the model's tokenizer, so its answers are not to be trusted",
+}
+
+
+def _said(found: dict[str, Any]) -> str:
+    wrong = "".join(f"; {fault}" for name, fault in _FAULTS.items() if not found.get(name, True))
     if "n" not in found:
         return f"{wrong}; answers not compared, llama.cpp is not installed"
     stops = found["stops"]
@@ -76,30 +79,21 @@ def quant_study(
     run: RunOption = None,
     preset: PresetOption = "auto",
     changes: SetOption = None,
-    forms: Annotated[
-        str, typer.Option("--forms", help="Which, with commas: 16bit, 8bit and nf4 (bitsandbytes), and quantisations of GGUF.")
-    ] = "16bit,8bit,nf4,q8_0,q5_k_m,q4_k_m",
-    limit: Annotated[int, typer.Option("--limit", min=2, help="Examples of each set: documents, questions, word problems.")] = 48,
+    forms: Annotated[str, Option("--forms", help=_HELP["forms"])] = "16bit,8bit,nf4,q8_0,q5_k_m,q4_k_m",
+    limit: Annotated[int, Option("--limit", min=2, help="Examples of each set: documents, questions, word problems.")] = 48,
 ) -> None:
     """What quantisation costs: size, memory, speed, bits per byte, multiple choice and exact numbers of each form of the model.
 
     Each form is measured in a process of its own on the same examples, with 95 % intervals and the paired difference to 16 bit
     (starred where its interval excludes zero); a plot and a sentence of advice come with it. Finished forms are kept.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from alif_kit import pipeline
-    from alif_kit.quantisation import study as studying
+    from alif_kit.quantisation import study
 
     opened = open_run(run, preset, changes)
     results = pipeline.quant_study(opened, [form.strip() for form in forms.split(",") if form.strip()], limit)
-    header, rows = studying.table(results, opened.config.language)
-    grid = Table(*header)
-    for row in rows:
-        grid.add_row(*row)
-    Console().print(grid)
+    print_table(*study.table(results, opened.config.language))
     for form, reason in results["missing"].items():
-        typer.echo(f"not measured: {form}: {reason}")
-    typer.echo(results["advice"])
-    typer.echo(f"plot: {opened.file('release', 'quant_study', 'plot.svg')}")
+        echo(f"not measured: {form}: {reason}")
+    echo(results["advice"])
+    echo(f"plot: {opened.file('release', 'quant_study', 'plot.svg')}")
