@@ -15,12 +15,7 @@ def figure(width: float, height: float, columns: int = 0) -> Any:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    matplotlib.rcParams |= {
-        "svg.hashsalt": "alif_kit",
-        "svg.fonttype": "none",
-        "font.size": 10,
-        "font.family": "sans-serif",
-    }
+    matplotlib.rcParams |= {"svg.hashsalt": "alif_kit", "svg.fonttype": "none", "font.size": 10, "font.family": "sans-serif"}
     drawing, axes = pyplot.subplots(1, max(1, columns), figsize=(width, height), layout="constrained", squeeze=columns == 0)
     return drawing, (axes.ravel() if columns else axes)
 

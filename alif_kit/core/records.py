@@ -11,6 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -128,7 +129,8 @@ def to_dict(record: Any) -> dict[str, Any]:
 
 
 def dumps(row: Any) -> str:
-    return json.dumps(row, ensure_ascii=False, separators=(", ", ": "))
+    """A row, or a record, as a line of a file without its end."""
+    return json.dumps(row if isinstance(row, dict) else to_dict(row), ensure_ascii=False)
 
 
 def read_jsonl(path: Path, kind: type[Record] = dict) -> Iterator[Record]:
@@ -170,8 +172,7 @@ def write_atomic(path: Path, text: str) -> None:
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Write rows (records or dictionaries) as JSONL, atomically."""
-    lines = (dumps(row if isinstance(row, dict) else to_dict(row)) for row in rows)
-    write_atomic(path, "".join(line + "\n" for line in lines))
+    write_atomic(path, "".join(dumps(row) + "\n" for row in rows))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -181,7 +182,7 @@ def write_json(path: Path, value: Any) -> None:
         write_atomic(path, text)
 
 
-class AppendOnly:
+class AppendOnly(AbstractContextManager["AppendOnly"]):
     """A JSONL file that only grows: each row is flushed and fsynced before `append` returns.
 
     Opening it cuts off a torn last line, so that the next row starts clean. One process at a time, any of its threads.
@@ -195,19 +196,17 @@ class AppendOnly:
 
     def _cut_torn_tail(self) -> None:
         size = end = self._file.seek(0, os.SEEK_END)
-        while end > 0:
+        newline = -1
+        while end > 0 and newline < 0:
             start = max(0, end - 65536)
             self._file.seek(start)
             newline = self._file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
+            end = start + newline + 1  # the block's own start where it holds no newline
         if end < size:
             self._file.truncate(end)
 
     def append(self, row: Any) -> None:
-        line = (dumps(row if isinstance(row, dict) else to_dict(row)) + "\n").encode("utf-8")
+        line = (dumps(row) + "\n").encode("utf-8")
         with self._turn:
             self._file.write(line)
             self._file.flush()
@@ -215,9 +214,6 @@ class AppendOnly:
 
     def close(self) -> None:
         self._file.close()
-
-    def __enter__(self) -> AppendOnly:
-        return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()

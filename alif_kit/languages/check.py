@@ -13,8 +13,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import UserError
 from alif_kit.core.records import CATEGORIES
+from alif_kit.languages import pack
 from alif_kit.languages.check_texts import Rows, corpus, named, rows_of, seeds
 from alif_kit.languages.text import normalize
 
@@ -53,7 +54,7 @@ def check(folder: Path) -> list[str]:
     path = folder / "pack.toml"
     if not path.is_file():
         raise UserError(f"{folder} holds no pack.toml; expected the folder of a language pack, as alif_kit/languages/ur")
-    values = _toml(path)
+    values = _parsed(path)
     if isinstance(values, str):
         raise UserError(f"{path}: {values}; correct it before anything else is checked")
     faults = list(_settings(values, folder.name))
@@ -61,30 +62,17 @@ def check(folder: Path) -> list[str]:
         return faults
     missing = [name for name in needed(values["code"]) if not (folder / name).is_file()]
     faults += [f"{name}: the file is missing; expected it in every pack" for name in missing]
-    parts = (
-        _topics(folder),
-        _prompts(folder),
-        seeds(folder, values),
-        corpus(folder, values),
-        _lexicon(folder),
-        _evaluation(folder, values),
-    )
-    return [*faults, *chain(*parts)]
+    texts = (seeds(folder, values), corpus(folder, values))
+    return [*faults, *chain(_topics(folder), _prompts(folder), *texts, _lexicon(folder), _evaluation(folder, values))]
 
 
-def _toml(path: Path) -> dict[str, Any] | str:
-    """The values of a file, or what is wrong with it."""
+def _parsed(path: Path) -> Any:
+    """The values of a file, or what is wrong with it, as text."""
+    kind, parse = ("TOML", tomllib.loads) if path.suffix == ".toml" else ("JSON", json.loads)
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return f"not TOML ({error})"
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        return f"not JSON ({error})"
+        return parse(path.read_text("utf-8"))
+    except ValueError as error:
+        return f"not {kind} ({error})"
 
 
 def _settings(values: dict[str, Any], name: str) -> Iterator[str]:
@@ -110,7 +98,7 @@ def _topics(folder: Path) -> Iterator[str]:
     path = folder / "topics.toml"
     if not path.is_file():
         return
-    lists = _toml(path)
+    lists = _parsed(path)
     if isinstance(lists, str):
         yield f"topics.toml: {lists}; expected three lists"
         return
@@ -132,8 +120,7 @@ def _prompts(folder: Path) -> Iterator[str]:
     question = {"question": "QUESTION"}
     choice = {**question, "options": ["OPTION"], "letters": "Z"}
     for name, values in (("system", {}), ("evaluate_number", question), ("evaluate_yes_no", question), ("evaluate_choice", choice)):
-        if (folder / "prompts" / f"{name}.txt").is_file():
-            yield from _shows(folder, name, values, values)
+        yield from _shows(folder, name, values, values)
 
 
 def _shows(folder: Path, name: str, values: dict[str, Any], marks: dict[str, Any]) -> Iterator[str]:
@@ -142,10 +129,8 @@ def _shows(folder: Path, name: str, values: dict[str, Any], marks: dict[str, Any
     file = f"prompts/{name}.txt"
     if not (folder / file).is_file():
         return
-    loader = jinja2.FileSystemLoader(folder / "prompts")
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     try:
-        text = environment.get_template(f"{name}.txt").render(**values).strip()
+        text = pack.prompt(str(folder.resolve()), name, **values)
     except jinja2.TemplateError as error:
         yield f"{file}: it cannot be rendered ({error}); expected only the variables {', '.join(values) or 'none'}"
         return
@@ -160,7 +145,7 @@ def _shows(folder: Path, name: str, values: dict[str, Any], marks: dict[str, Any
 def _lexicon(folder: Path) -> Iterator[str]:
     for name in (*CATEGORIES, "words", "speech"):
         file = f"lexicon/{name}.json"
-        book = _json(folder / file) if (folder / file).is_file() else None
+        book = _parsed(folder / file) if (folder / file).is_file() else None
         if book is None:
             continue
         if not isinstance(book, dict):
@@ -191,7 +176,7 @@ def _questions(folder: Path, name: str, faults: list[str]) -> Rows:
     file = f"evaluation/{name}.json"
     if not (folder / file).is_file():
         return rows_of(folder, f"{file}l", faults)
-    rows = _json(folder / file)
+    rows = _parsed(folder / file)
     if isinstance(rows, list):
         return [(f"{file}, question {number}", row) for number, row in enumerate(rows, 1)]
     faults.append(f"{file}: {rows if isinstance(rows, str) else 'no list'}; expected a JSON list of questions")

@@ -1,4 +1,4 @@
-"""languages: the texts of a language pack, seed tasks and sample corpus, checked line by line for pack_check.
+"""languages: the texts of a language pack, seed tasks and sample corpus, checked line by line for check.py.
 
 In: a pack's folder and the values of its pack.toml. Out: findings, one sentence each: file and line, what was found, what was
 expected. Spelling is judged by the text policy and the pack's alphabet: an Arabic ي where the language has ی is named.
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import UserError
 from alif_kit.core.records import CATEGORIES, Document, SeedTask, from_dict
 from alif_kit.languages.text import comparison_tokens, normalize
 
@@ -22,31 +22,20 @@ LONG_RUN = 8  # words that a held-out document may not have in common with a tra
 Rows = list[tuple[str, Any]]
 
 
-def rows_of(folder: Path, name: str, faults: list[str]) -> Rows:
-    """(place, JSON object) of each line of a file that is there; a line that is none becomes a fault."""
+def rows_of(folder: Path, name: str, faults: list[str], kind: type = dict) -> Rows:
+    """(place, JSON value or record of `kind`) of each line of a file that is there; a line that is none becomes a fault."""
     path, rows = folder / name, []
-    if not path.is_file():
-        return rows
-    for number, raw in enumerate(path.read_bytes().splitlines(), 1):
+    for number, raw in enumerate(path.read_bytes().splitlines() if path.is_file() else [], 1):
+        place = f"{name}, line {number}"
         try:
             row = json.loads(raw) if raw.strip() else None
+            if row is not None:
+                rows.append((place, row if kind is dict else from_dict(kind, row)))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            faults.append(f"{name}, line {number}: not JSON ({error}); expected one JSON object a line")
-            continue
-        if row is not None:
-            rows.append((f"{name}, line {number}", row))
-    return rows
-
-
-def _records(rows: Rows, kind: type, faults: list[str]) -> Rows:
-    """Rows as records; one that is none becomes a fault."""
-    made = []
-    for place, row in rows:
-        try:
-            made.append((place, from_dict(kind, row)))
+            faults.append(f"{place}: not JSON ({error}); expected one JSON object a line")
         except UserError as error:
             faults.append(f"{place}: {error}")
-    return made
+    return rows
 
 
 def seeds(folder: Path, values: dict[str, Any]) -> Iterator[str]:
@@ -54,7 +43,7 @@ def seeds(folder: Path, values: dict[str, Any]) -> Iterator[str]:
     seen: dict[tuple[str, str], str] = {}
     for category in CATEGORIES:
         name, faults = f"seeds/{category}.jsonl", []
-        tasks = _records(rows_of(folder, name, faults), SeedTask, faults)
+        tasks = rows_of(folder, name, faults, SeedTask)
         yield from faults
         if (folder / name).is_file() and len(tasks) < LEAST_SEEDS:
             yield f"{name}: {len(tasks)} seeds; expected {LEAST_SEEDS} or more"
@@ -82,7 +71,7 @@ def corpus(folder: Path, values: dict[str, Any]) -> Iterator[str]:
     """Enough documents in the pack's language and in English, some held out, and held-out text apart from the rest."""
     for language in (values["code"], "en"):
         name, faults = f"corpus/{language}.jsonl", []
-        documents = _records(rows_of(folder, name, faults), Document, faults)
+        documents = rows_of(folder, name, faults, Document)
         yield from faults
         if (folder / name).is_file():
             yield from _enough(name, [d for _, d in documents])

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from alif_kit.core import Run
 from alif_kit.core.records import Document, read_jsonl
-from alif_kit.core.run import Run
 from alif_kit.languages import pack
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import UserError
 from alif_kit.core.records import Document, SeedTask, read_jsonl
 from alif_kit.languages.text import alphabet_share
 

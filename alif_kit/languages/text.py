@@ -23,7 +23,7 @@ import tomllib
 import unicodedata
 from collections import Counter
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 ZWNJ = "\u200c"
@@ -73,9 +73,7 @@ _ARABIC = re.compile("[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff]")
 @lru_cache
 def _packs() -> dict[str, dict[str, Any]]:
     """pack.toml of every language pack, in the order of their codes."""
-    files = (folder / "pack.toml" for folder in resources.files("alif_kit").joinpath("languages").iterdir())
-    packs = [tomllib.loads(file.read_text("utf-8")) for file in files if file.is_file()]
-    return {values["code"]: values for values in sorted(packs, key=lambda values: values["code"])}
+    return {path.parent.name: tomllib.loads(path.read_text("utf-8")) for path in sorted(Path(__file__).parent.glob("*/pack.toml"))}
 
 
 @lru_cache

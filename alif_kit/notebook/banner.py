@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -38,9 +37,9 @@ def start(
     told.append(session.mount_drive() if drive else _offer_drive(facts))
     folder = folder_of(run_dir)
     told.append(session.continue_from_input(folder))
-    wanted = {"session.hours": hours or session.session_hours(), **_set(changes or {})}
+    given = {name: value for name, value in (changes or {}).items() if value is not None}
     source, why = _source(mode, folder, facts, on_gpu)
-    run = Run.open(folder, config.load(source, wanted))
+    run = Run.open(folder, config.load(source, {"session.hours": hours or session.session_hours(), **given}))
     display.show(_banner(run, facts, why, [line for line in told if line]))
     return run
 
@@ -63,10 +62,6 @@ def folder_of(run_dir: str) -> Path:
     """A path as it is; a bare name in the folder that outlives the session."""
     path = Path(run_dir)
     return path if len(path.parts) > 1 else machine.durable_folder() / path
-
-
-def _set(changes: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in changes.items() if value is not None}
 
 
 def _source(mode: str, folder: Path, facts: Facts, on_gpu: str) -> tuple[str, str]:
@@ -100,31 +95,22 @@ def _banner(run: Run, facts: Facts, why: str, told: list[str]) -> str:
 
 def catch_up(run: Run, before: str) -> None:
     """Make what the stages before `before` have left out, as far as it is free. Raises UserError where it would cost money."""
-    from alif_kit.training import trainer
-
     paid = run.config.teacher.base_url != "demo" and not run.done("generate")
     if before != "generate" and paid:
         raise UserError(
             f"{run.path} has no data yet, and its teacher {run.config.teacher.model} is not free; run notebook 01 in it first"
         )
-    steps: dict[str, Callable[[Run], Any]] = {
-        "generate": pipeline.generate,
-        "pretrain": trainer.pretrain,
-        "finetune": trainer.finetune,
-        "evaluate": pipeline.evaluate,
-    }
     for stage in STAGES[: STAGES.index(before)] if before in STAGES else STAGES:
         if not run.done(stage):
             print(f"{stage} has not been done in {run.path}: doing it now")
-            steps[stage](run)
+            getattr(pipeline, stage)(run)
 
 
 def _short_errors() -> None:
     """A mistake that a person can mend shows its sentence, not the way through the code; the cell still counts as failed."""
     from IPython import get_ipython
 
-    shell = get_ipython()
-    if shell is not None:
+    if shell := get_ipython():
         shell.set_custom_exc((UserError, StoppedError), _one_sentence)
 
 

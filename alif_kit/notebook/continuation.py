@@ -7,7 +7,6 @@ that would be lost. Nothing is written here.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,24 @@ TRAINED = ("pretrain", "finetune")
 
 def is_run(folder: Path) -> bool:
     """A model has a config.json, too; a run's has these tables. Its ledger may be missing: the first stage was cut off."""
-    config = _config(folder)
-    return isinstance(config, dict) and {"preset", "base", "session"} <= set(config)
+    return {"preset", "base", "session"} <= set(_config(folder))
 
 
-def _config(folder: Path) -> Any:
-    path = folder / "config.json"
-    return _parsed(path.read_text("utf-8", errors="replace")) if path.is_file() else None
+def _config(folder: Path) -> dict[str, Any]:
+    return _parsed(_text(folder / "config.json"))
 
 
-def _parsed(text: str) -> Any:
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", errors="replace") if path.is_file() else ""
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """The JSON object of a text; an empty one where it is torn or anything else."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except ValueError:
-        return None
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def progress(folder: Path) -> tuple[int, int, int]:
@@ -45,9 +48,7 @@ def progress(folder: Path) -> tuple[int, int, int]:
 
 def done(folder: Path) -> list[str]:
     """Stages with a line `done` in the ledger, in their order; a torn last line counts for nothing."""
-    path = folder / "ledger.jsonl"
-    lines = path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []
-    rows = [row for line in lines if isinstance(row := _parsed(line), dict)]
+    rows = map(_parsed, _text(folder / "ledger.jsonl").splitlines())
     return list(dict.fromkeys(str(row.get("stage")) for row in rows if row.get("status") == "done"))
 
 
@@ -71,9 +72,8 @@ def said(folder: Path) -> str:
 
 
 def files(folder: Path) -> list[Path]:
-    """Regular files, links left out."""
-    places = [(Path(place), names) for place, _, names in os.walk(folder)]
-    return [place / name for place, names in places for name in names if not (place / name).is_symlink()]
+    """Regular files, links left out and not followed."""
+    return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
 
 
 def own_work(mine: Path, other: Path) -> str:

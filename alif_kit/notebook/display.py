@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit import pipeline
-from alif_kit.core.run import Run
+from alif_kit.core import Run
 from alif_kit.platforms import machine
 
 NASTALIQ = "font-family:'Noto Nastaliq Urdu','Jameel Noori Nastaleeq',serif;line-height:2.3;white-space:pre-wrap"

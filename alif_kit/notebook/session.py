@@ -12,14 +12,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import UserError
 from alif_kit.notebook import continuation
 from alif_kit.platforms import machine
 
 KAGGLE_INPUT = Path("/kaggle/input")
 HOURS = {"kaggle": 11.5, "colab": 11.0}
 """A session's 12 hours less a margin to save; Colab ends some sessions early."""
-GIB = 2**30
 
 
 def session_hours() -> float:
@@ -45,10 +44,8 @@ def mount_drive() -> str:
 
 
 def _lost() -> str:
-    here = machine.durable_folder().absolute()
-    return (
-        f"runs go to {here} on this session's disk and are lost when it ends; to keep them, run this cell again and allow access."
-    )
+    here = f"runs go to {machine.durable_folder().absolute()} on this session's disk and are lost when it ends"
+    return f"{here}; to keep them, run this cell again and allow access."
 
 
 def _refusal(error: Exception) -> str:
@@ -78,17 +75,11 @@ def continue_from_input(run_folder: Path) -> str:
         return _continue(run_folder)
     except OSError as error:
         _tidy(run_folder)
+        why = error.strerror or type(error).__name__
         raise UserError(
-            f"the attached run {run_folder.name} could not be copied to {run_folder} ({_why(error)}), so nothing was changed; "
+            f"the attached run {run_folder.name} could not be copied to {run_folder} ({why}), so nothing was changed; "
             "free some space there, or detach the input to begin anew, and run this cell again"
         ) from None
-
-
-def _why(error: OSError) -> str:
-    """The system's words; copytree gathers its errors in a list of (from, to, words)."""
-    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
-        return str(error.args[0][0][2])
-    return error.strerror or type(error).__name__
 
 
 def _continue(run_folder: Path) -> str:
@@ -124,19 +115,19 @@ def _attached(name: str) -> Iterator[Path]:
 
 def _take(source: Path, run_folder: Path) -> int:
     """Copy a run beside its place and rename it, so that it is there whole or not at all; returns the number of links left out."""
-    partial, before = _beside(run_folder, "partial"), _beside(run_folder, "replaced")
+    partial, before = _beside(run_folder)
     _check_disk(run_folder, source)
+    partial.mkdir(parents=True)
     links = 0
-
-    def leave_out(folder: str, names: list[str]) -> list[str]:
-        nonlocal links
-        found = [name for name in names if (Path(folder) / name).is_symlink()]
-        links += len(found)
-        return found
-
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(source, partial, ignore=leave_out)
-    _make_writable(partial)
+    for path in source.rglob("*"):
+        there = partial / path.relative_to(source)
+        if path.is_symlink():
+            links += 1
+        elif path.is_dir():
+            there.mkdir()
+        else:  # the content and its time, not the mode: inputs are read-only
+            shutil.copyfile(path, there)
+            os.utime(there, (path.stat().st_atime, path.stat().st_mtime))
     if run_folder.exists():
         run_folder.rename(before)
     partial.rename(run_folder)
@@ -144,33 +135,26 @@ def _take(source: Path, run_folder: Path) -> int:
     return links
 
 
-def _make_writable(folder: Path) -> None:
-    """Inputs are read-only, and a copy keeps that."""
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(path.stat().st_mode | (0o700 if path.is_dir() else 0o600))
-
-
 def _check_disk(run_folder: Path, source: Path) -> None:
-    needed = sum(path.stat().st_size for path in continuation.files(source))
+    needed = sum(path.stat().st_size for path in continuation.files(source)) / 2**30
     place = next(path for path in run_folder.absolute().parents if path.exists())
-    free = shutil.disk_usage(place).free
+    free = shutil.disk_usage(place).free / 2**30
     if needed > free:
         raise UserError(
-            f"{source} needs {needed / GIB:.2f} GiB, {place} has {free / GIB:.2f} GiB free, so the run cannot go on from it here; "
+            f"{source} needs {needed:.2f} GiB, {place} has {free:.2f} GiB free, so the run cannot go on from it here; "
             f"delete what you do not need in {place}, or detach the input to begin anew"
         )
 
 
-def _beside(run_folder: Path, what: str) -> Path:
-    return run_folder.with_name(f"{run_folder.name}.{what}")
+def _beside(run_folder: Path) -> list[Path]:
+    """Where the copy of a run grows, and where the run that it replaces waits."""
+    return [run_folder.with_name(f"{run_folder.name}.{what}") for what in ("partial", "replaced")]
 
 
 def _tidy(run_folder: Path) -> None:
     """What a kill in the middle of a copy has left: a half copy goes, a run that was moved aside comes back."""
-    partial, before = _beside(run_folder, "partial"), _beside(run_folder, "replaced")
-    if partial.is_dir():
-        _make_writable(partial)
-        shutil.rmtree(partial)
+    partial, before = _beside(run_folder)
+    shutil.rmtree(partial, ignore_errors=True)
     if before.exists() and not run_folder.exists():
         before.rename(run_folder)
     shutil.rmtree(before, ignore_errors=True)

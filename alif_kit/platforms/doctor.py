@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from alif_kit.platforms import machine
+from alif_kit.platforms import install, machine
 
-PINNED = re.compile(r"^([A-Za-z0-9_.-]+)\s*(?:\[[^]]*\])?\s*([=<>!~][^;]*)?(?:;\s*(.*))?$")
 SECRETS = ("OPENAI_API_KEY", "HF_TOKEN", "OPENROUTER_API_KEY", "AZURE_OPENAI_API_KEY")
 FREE_GIB = 5.0
 
@@ -39,12 +37,8 @@ def examine(folder: Path | None = None) -> list[Finding]:
 
 def pins() -> list[tuple[str, str, str]]:
     """Name, version range and extra of each requirement the installed kit declares: one list, read from its metadata."""
-    rows = []
-    for line in metadata.requires("alif-kit") or []:
-        match = PINNED.match(line.strip())
-        extra = re.search(r"extra == ['\"](\w+)['\"]", match.group(3) or "")
-        rows.append((match.group(1), (match.group(2) or "").strip(), extra.group(1) if extra else ""))
-    return [row for row in rows if row[2] in ("", "unsloth")]
+    plain = install.declared([])
+    return [(r.name, str(r.specifier), "" if r in plain else install.UNSLOTH) for r in install.declared([install.UNSLOTH])]
 
 
 def _package(name: str, pin: str, extra: str) -> Finding:
@@ -72,12 +66,8 @@ def _gpu(facts: machine.Facts) -> Finding:
 def _disk(folder: Path) -> Finding:
     existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free / 2**30
-    advice = (
-        ""
-        if free >= FREE_GIB
-        else f"Under {FREE_GIB:.0f} GiB free where runs are kept; delete old runs or choose another --run folder."
-    )
-    return Finding("disk", f"{free:.1f} GiB free for {folder}", advice)
+    advice = f"Under {FREE_GIB:.0f} GiB free where runs are kept; delete old runs or choose another --run folder."
+    return Finding("disk", f"{free:.1f} GiB free for {folder}", advice if free < FREE_GIB else "")
 
 
 def _secrets() -> Finding:

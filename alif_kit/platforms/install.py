@@ -66,12 +66,8 @@ def is_cuda(torch: str) -> bool:
 
 def unmet(requirements: Sequence[Any]) -> list[Any]:
     """Those that the installed packages do not meet."""
-    return [r for r in requirements if not _met(r)]
-
-
-def _met(requirement: Any) -> bool:
-    version = _version(requirement.name)
-    return bool(version) and requirement.specifier.contains(version, prereleases=True)
+    here = [(r, _version(r.name)) for r in requirements]
+    return [r for r, version in here if not version or not r.specifier.contains(version, prereleases=True)]
 
 
 def _version(name: str) -> str:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import UserError
 
 KAGGLE_WORKING = Path("/kaggle/working")
 DRIVE = Path("/content/drive/MyDrive")
@@ -115,9 +115,8 @@ def _advice(platform: str, gpus: list[Gpu]) -> list[str]:
     if not gpus and platform == "kaggle":
         advice.append("This Kaggle session has no GPU: Settings, Accelerator, choose GPU T4 x2.")
     if len(gpus) > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ:
-        advice.append(
-            "Several GPUs are visible: `--gpus 2` trains on both; for one, set CUDA_VISIBLE_DEVICES=0 before torch is imported."
-        )
+        one = "for one, set CUDA_VISIBLE_DEVICES=0 before torch is imported"
+        advice.append(f"Several GPUs are visible: `--gpus 2` trains on both; {one}.")
     if platform == "kaggle" and not has_internet():
         advice.append("Internet is off: Settings, Internet, switch it on (a phone-verified account is needed).")
     return advice
@@ -155,19 +154,17 @@ def has_internet(host: str = "huggingface.co", seconds: float = 3.0) -> bool:
 
 def pick_preset(facts: Facts) -> tuple[str, str]:
     """The preset for `--preset auto` and the reason: `smoke` without a usable GPU, else `t4`; `paper` is only ever asked for."""
-    if facts.gpu is None:
-        return "smoke", "no GPU: the small demonstration on the CPU"
-    if facts.gpu.capability < OLDEST:
-        return "smoke", f"{facts.gpu.name} cannot run today's torch: the small demonstration on the CPU"
-    return "t4", f"{facts.gpu.name} with {facts.gpu.vram_gib:.1f} GiB"
+    if facts.gpu and facts.gpu.capability >= OLDEST:
+        return "t4", f"{facts.gpu.name} with {facts.gpu.vram_gib:.1f} GiB"
+    why = f"{facts.gpu.name} cannot run today's torch" if facts.gpu else "no GPU"
+    return "smoke", f"{why}: the small demonstration on the CPU"
 
 
 def durable_folder() -> Path:
     """Where runs outlive a session: Drive if it is mounted, /kaggle/working, else ./runs."""
-    platform, _ = _platform()
-    if platform == "kaggle":
+    if name() == "kaggle":
         return KAGGLE_WORKING / "runs"
-    if platform == "colab" and drive_mounted():
+    if name() == "colab" and drive_mounted():
         return DRIVE / "alif_kit" / "runs"
     return Path("runs")
 
@@ -236,20 +233,16 @@ def _look_up(name: str) -> tuple[str, str]:
     """The value, and the class of the store's error when it gave none; an error's text may quote an answer and goes nowhere."""
     if os.environ.get(name):
         return os.environ[name], ""
-    store = {"colab": _colab_secret, "kaggle": _kaggle_secret}.get(_platform()[0])
+    platform, value = _platform()[0], ""
     try:
-        return (store(name) or "").strip() if store else "", ""
+        if platform == "colab":
+            from google.colab import userdata
+
+            value = userdata.get(name)
+        elif platform == "kaggle":
+            from kaggle_secrets import UserSecretsClient
+
+            value = UserSecretsClient().get_secret(name)
     except Exception as error:  # the stores' classes cannot be imported elsewhere
         return "", type(error).__name__
-
-
-def _colab_secret(name: str) -> str:
-    from google.colab import userdata
-
-    return userdata.get(name)
-
-
-def _kaggle_secret(name: str) -> str:
-    from kaggle_secrets import UserSecretsClient
-
-    return UserSecretsClient().get_secret(name)
+    return (value or "").strip(), ""

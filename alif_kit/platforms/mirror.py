@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.core import Run, StoppedError
+from alif_kit.platforms import machine
 
 MARKER = "complete.json"
 LEFT_OUT = ("*.partial", "*.partial/*", "*.html", "pretrain/merged/*", "pretrain/rows/*", "release/merged/*", "*.gguf")
@@ -25,8 +26,11 @@ def push(run: Run) -> None:
     if place.startswith("hub:"):
         _push_to_hub(run, place.removeprefix("hub:"))
     elif place:
-        _copy(_files(run.path), run.path, _folder(run))
-        _prune(_folder(run), run.path)
+        folder = _folder(run)
+        _copy(_files(run.path), run.path, folder)
+        for checkpoint in folder.glob("*/checkpoint-*"):
+            if not (run.path / checkpoint.relative_to(folder)).exists():
+                shutil.rmtree(checkpoint)
 
 
 def restore(run: Run) -> bool:
@@ -36,10 +40,11 @@ def restore(run: Run) -> bool:
         return False
     if place.startswith("hub:"):
         return _pull_from_hub(run, place.removeprefix("hub:"))
-    if not (_folder(run) / "config.json").is_file():
+    folder = _folder(run)
+    if not (folder / "config.json").is_file():
         return False
-    Run.open(_folder(run), run.config)  # refuses a mirror that was made with other settings, naming the field
-    _copy((p for p in _files(_folder(run)) if p.name != "config.json"), _folder(run), run.path)
+    Run.open(folder, run.config)  # refuses a mirror that was made with other settings, naming the field
+    _copy((p for p in _files(folder) if p.name != "config.json"), folder, run.path)
     return True
 
 
@@ -61,32 +66,21 @@ def _left_out(name: str) -> bool:
 def _copy(files: Iterable[Path], source: Path, target: Path) -> None:
     """Copy what is missing or differs in size or time; each file appears whole or not at all."""
     for path in files:
-        there = target / path.relative_to(source)
-        if not (there.is_file() and _same(path, there)):
+        there, new = target / path.relative_to(source), path.stat()
+        old = there.stat() if there.is_file() else None
+        # Some drives keep whole seconds only.
+        if not (old and old.st_size == new.st_size and abs(old.st_mtime - new.st_mtime) < 2):
             there.parent.mkdir(parents=True, exist_ok=True)
             partial = there.with_name(there.name + ".partial")
             shutil.copy2(path, partial)
             partial.replace(there)
 
 
-def _same(left: Path, right: Path) -> bool:
-    a, b = left.stat(), right.stat()
-    return a.st_size == b.st_size and abs(a.st_mtime - b.st_mtime) < 2  # some drives keep whole seconds only
-
-
-def _prune(mirror: Path, run: Path) -> None:
-    for checkpoint in mirror.glob("*/checkpoint-*"):
-        if not (run / checkpoint.relative_to(mirror)).exists():
-            shutil.rmtree(checkpoint)
-
-
 def _hub() -> tuple[Any, type[Exception]]:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    from alif_kit.platforms.machine import secret
-
-    return HfApi(token=secret("HF_TOKEN")), HfHubHTTPError
+    return HfApi(token=machine.secret("HF_TOKEN")), HfHubHTTPError
 
 
 def _push_to_hub(run: Run, repository: str) -> None:
