@@ -21,19 +21,12 @@ if TYPE_CHECKING:
 
 PASSWORD = "ALIF_CHAT_PASSWORD"
 _HELP = {
-    "run": "Folder of a finished run; nothing in it is changed.",
     "model": "Instead of the run's: an adapter's folder, a model, a Hub id, a .gguf file, `http…/v1#NAME`.",
     "base": "The model to show beside it, where that is not the run's or the adapter's own base.",
-    "web": "A page in the browser instead of the terminal.",
-    "system": "System line; default the one the run was tuned with.",
-    "temperature": "0 takes the likeliest token each time.",
-    "port": "With --web: port on 127.0.0.1; 0 takes the first free one from 7860.",
     "share": "With --web: a public link through gradio's relay too; asks for a password.",
     "password": f"With --web: at least 8 characters; the user is `alif`. Or the secret {PASSWORD}, unseen by `ps`.",
-    "serve": "Instead of the run's: a .gguf file, a model's folder, a Hub id.",
-    "host": "Address to listen on; 0.0.0.0 lets the whole network in.",
 }
-RunOption = Annotated[Path | None, Option("--run", help=_HELP["run"])]
+RunOption = Annotated[Path | None, Option("--run", help="Folder of a finished run; nothing in it is changed.")]
 
 
 def chat(
@@ -42,11 +35,11 @@ def chat(
     changes: SetOption = None,
     model: Annotated[str | None, Option("--model", help=_HELP["model"])] = None,
     base: Annotated[str | None, Option("--base", help=_HELP["base"])] = None,
-    web: Annotated[bool, Option("--web", help=_HELP["web"])] = False,
-    system: Annotated[str | None, Option(help=_HELP["system"])] = None,
-    temperature: Annotated[float, Option(min=0.0, max=1.5, help=_HELP["temperature"])] = 0.7,
+    web: Annotated[bool, Option("--web", help="A page in the browser instead of the terminal.")] = False,
+    system: Annotated[str | None, Option(help="System line; default the one the run was tuned with.")] = None,
+    temperature: Annotated[float, Option(min=0.0, max=1.5, help="0 takes the likeliest token each time.")] = 0.7,
     max_tokens: Annotated[int, Option("--max-tokens", min=16, max=2048, help="Longest answer, in tokens.")] = 512,
-    port: Annotated[int, Option(help=_HELP["port"])] = 0,
+    port: Annotated[int, Option(help="With --web: port on 127.0.0.1; 0 takes the first free one from 7860.")] = 0,
     browser: Annotated[bool, Option(help="With --web: open the page in the browser.")] = True,
     share: Annotated[bool, Option("--share", help=_HELP["share"])] = False,
     password: Annotated[str, Option("--password", help=_HELP["password"])] = "",
@@ -126,9 +119,9 @@ def _page(run: Run, model: str | None, speaker: Any, base: Any, wishes: Any, how
 
 def serve(
     run: RunOption = None,
-    model: Annotated[str | None, Option(help=_HELP["serve"])] = None,
+    model: Annotated[str | None, Option(help="Instead of the run's: a .gguf file, a model's folder, a Hub id.")] = None,
     port: Annotated[int, Option(min=1, max=65535, help="Port.")] = 8000,
-    host: Annotated[str, Option(help=_HELP["host"])] = "127.0.0.1",
+    host: Annotated[str, Option(help="Address to listen on; 0.0.0.0 lets the whole network in.")] = "127.0.0.1",
 ) -> None:
     """An OpenAI-compatible endpoint for the run's merged model, or for any GGUF or folder, by a server that exists already.
 

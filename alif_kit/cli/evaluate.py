@@ -26,7 +26,6 @@ _HELP = {
     "also": "One more set, e.g. `--also retention`; may be repeated.",
     "data": "Read a set from elsewhere, e.g. `--data knowledge=urdu_mmlu.json`; may be repeated.",
     "judge": "Have the judge (`--set judge.model=…`) read what no parser can; its cost is said first.",
-    "sheet": "A sheet of `alif review export` with decisions, or a column `score` from 1 to 10.",
 }
 
 
@@ -91,7 +90,7 @@ judge_app = Typer(no_args_is_help=True, help="The judge: how far it can be trust
 
 @judge_app.command("agreement")
 def agreement(
-    sheet: Annotated[Path, Argument(help=_HELP["sheet"])],
+    sheet: Annotated[Path, Argument(help="A sheet of `alif review export` with decisions, or a column `score` from 1 to 10.")],
     run: RunOption = None,
     preset: PresetOption = "auto",
     changes: SetOption = None,

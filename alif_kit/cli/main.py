@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from typer import Argument, Exit, Option, Typer, echo
 
 from alif_kit import __version__
-from alif_kit.cli import chat, config, evaluate, pack, plan, publish, release, review, synth
+from alif_kit.cli import chat, config, evaluate, pack, plan, release, review, synth
 from alif_kit.cli.options import PresetOption, RunOption, SetOption, given, open_run, pairs, print_table, resume_run
 from alif_kit.core import StoppedError, UserError
 
@@ -30,7 +30,7 @@ app.add_typer(evaluate.judge_app, name="judge")
 app.add_typer(pack.pack_app, name="pack")
 for command in (config.config, plan.plan, evaluate.evaluate, evaluate.gate, release.merge, release.gguf, release.quant_study):
     app.command()(command)
-for command in (publish.card, publish.push, chat.chat, chat.serve):
+for command in (release.card, release.push, chat.chat, chat.serve):
     app.command()(command)
 
 HOURS = "End the session, with a checkpoint, when it is this many hours old; 0 for never."

@@ -20,19 +20,15 @@ if TYPE_CHECKING:
     from alif_kit.planner.cards import Card
 
 _HELP = {
-    "preset": "`t4`, `quick`, `paper`, `smoke`, or a TOML or JSON file.",
-    "base": "Hub id or local folder; default the preset's.",
     "gpu": "t4, p100, v100, l4, a10g, rtx3090, rtx4090, l40s, a100, a100-80 or h100; default what is here, else t4.",
     "hours": "Hours of training; default session.hours, else 12, the longest free session.",
     "words": "Urdu words of the corpus, to say which share of it the hours read.",
-    "stage": "`pretrain` or `finetune`: whose batch, accumulation and optimiser count.",
-    "price": "Dollars an hour of the card; default from gpus.toml.",
 }
 
 
 def plan(
-    preset: Annotated[str, Option("--preset", "--config", help=_HELP["preset"])] = "t4",
-    base: Annotated[str | None, Option(metavar="HUB_ID", help=_HELP["base"])] = None,
+    preset: Annotated[str, Option("--preset", "--config", help="`t4`, `quick`, `paper`, `smoke`, or a TOML or JSON file.")] = "t4",
+    base: Annotated[str | None, Option(metavar="HUB_ID", help="Hub id or local folder; default the preset's.")] = None,
     gpu: Annotated[str | None, Option(help=_HELP["gpu"])] = None,
     hours: Annotated[float | None, Option(min=0.01, help=_HELP["hours"])] = None,
     rank: Annotated[int | None, Option(help="LoRA rank.")] = None,
@@ -43,8 +39,8 @@ def plan(
     load_in_16bit: Annotated[bool, Option("--load-in-16bit", help="Frozen weights in 16 bit, not NF4.")] = False,
     optimiser: Annotated[str | None, Option(help="Name known to transformers, for example adamw_8bit.")] = None,
     corpus_words: Annotated[int | None, Option(min=1, help=_HELP["words"])] = None,
-    stage: Annotated[str, Option(help=_HELP["stage"])] = "pretrain",
-    usd_per_hour: Annotated[float | None, Option(min=0.0, help=_HELP["price"])] = None,
+    stage: Annotated[str, Option(help="`pretrain` or `finetune`: whose batch, accumulation and optimiser count.")] = "pretrain",
+    usd_per_hour: Annotated[float | None, Option(min=0.0, help="Dollars an hour of the card; default from gpus.toml.")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Memory, disk, hours, Urdu words and dollars of a run, before anything loads; refuses what will not fit and says what would.

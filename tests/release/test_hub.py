@@ -13,7 +13,8 @@ from test_cards import FAILED, UNDECIDED, gate, made
 from typer.testing import CliRunner
 
 from alif_kit import pipeline
-from alif_kit.cli import main, publish
+from alif_kit.cli import main
+from alif_kit.cli import release as release_cli
 from alif_kit.core.errors import StoppedError, UserError
 from alif_kit.release import hub
 
@@ -369,4 +370,4 @@ def test_a_private_one_that_was_there_stays_private_and_is_said_to(tmp_path, mon
 
 @pytest.mark.parametrize("size, shown", [(583, "583 B"), (1_500, "1.5 kB"), (1_540_000, "1.5 MB"), (16_100_000_000, "16.1 GB")])
 def test_sizes(size, shown):
-    assert publish.readable(size) == shown
+    assert release_cli.readable(size) == shown
