@@ -1,6 +1,6 @@
 """core: the run folder. Every stage reads and writes files here and leaves a line in the ledger.
 
-In: a folder and a configuration. Out: `Run`, with the paths of DESIGN's file contract, the stages already done, and
+In: a folder and a configuration. Out: `Run`, with the paths of its files, the stages already done, and
 `ledger.jsonl` (one line per stage: tokens, seconds, device, dollars).
 """
 
