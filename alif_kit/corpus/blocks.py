@@ -14,9 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from alif_kit.core import Run
 from alif_kit.core.progress import bar
 from alif_kit.core.records import Document, read_jsonl, write_json
-from alif_kit.core.run import Run, latest_json
+from alif_kit.core.run import latest_json
 from alif_kit.corpus.prepare import prepare
 from alif_kit.languages.held_out import held_out
 
@@ -61,30 +62,15 @@ def interleave(rows: Iterable[list[int]], replay: Iterable[list[int]], share: fl
 
     `share=0.25` -> `r r E r r r E r r r E`: after each row, as many replay rows as make the count nearest to the share.
     """
-    replay, placed = iter(replay), 0
+    replay = iter(replay)
     for number, row in enumerate(rows, 1):
         yield row
-        for found in islice(replay, max(0, wanted_replay(number, share) - placed)):
-            placed += 1
-            yield found
+        yield from islice(replay, wanted_replay(number, share) - wanted_replay(number - 1, share))
 
 
 def wanted_replay(rows: int, share: float) -> int:
     """Replay rows that make `share` of the whole beside so many rows: `wanted_replay(90, 0.1) == 10`."""
     return int(rows * share / (1 - share) + 0.5)
-
-
-class Counted(Iterator[list[int]]):
-    """Rows passed through and counted."""
-
-    def __init__(self, rows: Iterable[list[int]]) -> None:
-        self._rows = iter(rows)
-        self.rows = self.tokens = 0
-
-    def __next__(self) -> list[int]:
-        row = next(self._rows)
-        self.rows, self.tokens = self.rows + 1, self.tokens + len(row)
-        return row
 
 
 def pretraining_rows(run: Run, tokenizer: Any) -> tuple[Any, dict[str, int]]:
@@ -93,32 +79,34 @@ def pretraining_rows(run: Run, tokenizer: Any) -> tuple[Any, dict[str, int]]:
     The rows are a `datasets.Dataset` with the column `input_ids`, the same in the same order for the same run. In the counts,
     `replay_rows_missing` says how many more English rows the share asked for than the replay source held.
     """
-    funnel = prepare(run)
+    documents = prepare(run)["train"]["documents_train"]
     share, length = run.config.corpus.replay_share, run.config.base.max_seq_length
+    counts = dict.fromkeys(("rows", "replay_rows", "replay_rows_missing", "tokens"), 0)
 
-    def mixed(write: Callable[[Iterable[list[int]]], None]) -> dict[str, int]:
-        with bar("tokenise", funnel["train"]["documents_train"]) as update:
-            rows = Counted(blocks(_read(run, "train", update), tokenizer, length))
-            replay = Counted(blocks(_read(run, "replay"), tokenizer, length))
-            write(interleave(rows, replay, share))
-        counts = {"rows": rows.rows + replay.rows, "replay_rows": replay.rows}
-        counts["replay_rows_missing"] = wanted_replay(rows.rows, share) - replay.rows
-        return counts | {"tokens": rows.tokens + replay.tokens}
+    def mixed() -> Iterator[list[int]]:
+        with bar("tokenise", documents) as update:
+            rows = _counted(blocks(_read(run, "train", update), tokenizer, length), counts, "rows")
+            yield from interleave(rows, _counted(blocks(_read(run, "replay"), tokenizer, length), counts, "replay_rows"), share)
+        counts["replay_rows_missing"] = wanted_replay(counts["rows"], share) - counts["replay_rows"]
+        counts["rows"] += counts["replay_rows"]
 
-    return _mapped(run, "train", tokenizer, mixed)
+    return _mapped(run, "train", tokenizer, mixed(), counts)
 
 
 def held_out_rows(run: Run, tokenizer: Any, language: str = "") -> Any:
     """Rows of the held-out documents in the run's language, or in another, for the loss during training: a `datasets.Dataset`."""
     prepare(run)
-    language = language or run.config.language
+    language, counts = language or run.config.language, {"rows": 0, "tokens": 0}
+    rows = _counted(blocks(held_out(run, language), tokenizer, run.config.base.max_seq_length), counts, "rows")
+    return _mapped(run, f"held_out_{language}", tokenizer, rows, counts)[0]
 
-    def rows(write: Callable[[Iterable[list[int]]], None]) -> dict[str, int]:
-        counted = Counted(blocks(held_out(run, language), tokenizer, run.config.base.max_seq_length))
-        write(counted)
-        return {"rows": counted.rows, "tokens": counted.tokens}
 
-    return _mapped(run, f"held_out_{language}", tokenizer, rows)[0]
+def _counted(rows: Iterable[list[int]], counts: dict[str, int], name: str) -> Iterator[list[int]]:
+    """The rows, counted under `name` and by their tokens as they pass."""
+    for row in rows:
+        counts[name] += 1
+        counts["tokens"] += len(row)
+        yield row
 
 
 def training_texts(run: Run) -> Iterator[str]:
@@ -127,18 +115,17 @@ def training_texts(run: Run) -> Iterator[str]:
     return map(page_text, _read(run, "train"))
 
 
-def _read(run: Run, name: str, update: Callable[..., None] | None = None) -> Iterator[Document]:
+def _read(run: Run, name: str, update: Callable[[int], None] = lambda number: None) -> Iterator[Document]:
     number = 0
     for number, document in enumerate(read_jsonl(run.file("pretrain", "corpus", f"{name}.jsonl"), Document), 1):
-        if update and number % 100 == 0:
+        if number % 100 == 0:
             update(number)
         yield document
-    if update:
-        update(number)
+    update(number)
 
 
-def _mapped(run: Run, name: str, tokenizer: Any, make: Callable[..., dict[str, int]]) -> tuple[Any, dict[str, int]]:
-    """A data set on disk under pretrain/rows, made when it is not there or was made with another tokenizer or length."""
+def _mapped(run: Run, name: str, tokenizer: Any, rows: Iterator[list[int]], counts: dict[str, int]) -> tuple[Any, dict[str, int]]:
+    """A data set on disk under pretrain/rows and its counts, made when it is not there or is of another tokenizer or length."""
     from datasets import Dataset
 
     path = run.file("pretrain", "rows", f"{name}.arrow")
@@ -146,7 +133,7 @@ def _mapped(run: Run, name: str, tokenizer: Any, make: Callable[..., dict[str, i
     if not (facts.is_file() and path.is_file() and latest_json(facts)["made_with"] == mark):
         path.parent.mkdir(parents=True, exist_ok=True)
         facts.unlink(missing_ok=True)
-        counts = make(lambda rows: _write(path, rows))
+        _write(path, rows)
         write_json(facts, {"made_with": mark, "counts": counts})
     return Dataset.from_file(str(path)), latest_json(facts)["counts"]
 
@@ -157,12 +144,12 @@ def _mark(run: Run, tokenizer: Any) -> list[Any]:
     return [run.config.base.max_seq_length, tokenizer.bos_token_id, tokenizer.eos_token_id, probe]
 
 
-def _write(path: Path, rows: Iterable[list[int]]) -> None:
+def _write(path: Path, rows: Iterator[list[int]]) -> None:
     """Rows as an Arrow stream of one column, some hundred at a time."""
     import pyarrow as pa
 
     partial = path.with_suffix(".partial")
-    rows, column = iter(rows), pa.list_(pa.int32())
+    column = pa.list_(pa.int32())
     schema = pa.schema({"input_ids": column})
     with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
         while batch := list(islice(rows, BATCH_ROWS)):

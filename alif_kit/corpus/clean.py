@@ -1,7 +1,7 @@
 """corpus: makes running text fit to learn from: first repair, then named reasons to drop, each a pure function of the document.
 
-In: a document as its source gives it. Out: the repaired document, and the first reason to drop it or the empty string. The order
-is fixed, so counts can be compared between runs. Duplicates are judged after these, over the whole corpus, in prepare.py.
+In: a document as its source gives it. Out: the repaired document, and the first reason to drop it, the name of one of CHECKS in
+their order, so counts can be compared between runs. Duplicates are judged after these, over the whole corpus, in prepare.py.
 
 What `repair` does: wiki markup that an extractor left goes (comments, references, templates, tables, link and bold marks, the
 parentheses these empty), HTML entities become characters, then `text.normalize`; lines of categories and of calls to expand a
@@ -13,7 +13,6 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -22,8 +21,6 @@ import numpy as np
 from alif_kit.core.records import Document
 from alif_kit.corpus.duplicates import EDGES, runs, shingles, words
 from alif_kit.languages.text import identify_language, normalize, rule_language
-
-Check = Callable[[Document], str]
 
 MARKUP_SHARE = 0.02  # of the characters
 TABLE_SHARE = 0.2  # digits and cell borders among the characters that are not space
@@ -136,7 +133,7 @@ def is_boilerplate_line(line: str) -> bool:
 
 def first_reason(document: Document, min_words: int) -> str:
     """The first reason to drop a repaired document, or the empty string."""
-    return next((reason for check in CHECKS if (reason := check(document))), "") or too_short(document, min_words)
+    return next((check.__name__ for check in CHECKS if check(document)), "") or too_short(document, min_words)
 
 
 def too_short(document: Document, min_words: int) -> str:
@@ -144,10 +141,10 @@ def too_short(document: Document, min_words: int) -> str:
     return "too_short" if len(words(document.text)) < min_words else ""
 
 
-def markup(document: Document) -> str:
-    """`markup`: braces, brackets, tags and addresses that repair could not resolve make up too much of the text."""
+def markup(document: Document) -> bool:
+    """Braces, brackets, tags and addresses that repair could not resolve make up too much of the text."""
     text = document.text
-    return "markup" if kinds(text)["markup"] + text.count("http") > MARKUP_SHARE * len(text) + 1 else ""
+    return kinds(text)["markup"] + text.count("http") > MARKUP_SHARE * len(text) + 1
 
 
 @lru_cache(maxsize=2)
@@ -166,37 +163,32 @@ def _kind_of() -> np.ndarray:
     return table
 
 
-def boilerplate(document: Document) -> str:
-    """`boilerplate`: a redirect, a disambiguation page, a page that is a list, or the pattern of a page made by a bot."""
-    head = document.text[:300]
-    if _REDIRECT.match(head) or _LIST_TITLE.match(document.title) or _AMBIGUOUS.search(document.title):
-        return "boilerplate"
-    if _MAY_REFER.search(head) or ("ضد ابہام" in head and len(words(document.text)) < STUB_WORDS):
-        return "boilerplate"
-    return "boilerplate" if len(document.text) < 8 * STUB_WORDS and _is_bot_page(document.text) else ""
+def boilerplate(document: Document) -> bool:
+    """A redirect, a disambiguation page, a page that is a list, or the pattern of a page made by a bot."""
+    text, title, head = document.text, document.title, document.text[:300]
+    if _REDIRECT.match(head) or _LIST_TITLE.match(title) or _AMBIGUOUS.search(title) or _MAY_REFER.search(head):
+        return True
+    ambiguous = "ضد ابہام" in head
+    stub = (ambiguous or len(text) < 8 * STUB_WORDS) and len(words(text)) < STUB_WORDS
+    return stub and (ambiguous or bool(_BOT_PAGE.search(text)))
 
 
-def _is_bot_page(text: str) -> bool:
-    return len(words(text)) < STUB_WORDS and bool(_BOT_PAGE.search(text))
-
-
-def table(document: Document) -> str:
-    """`table`: digits and cell borders fill a fifth of the text, or most words stand in many lines of under five words."""
+def table(document: Document) -> bool:
+    """Digits and cell borders fill a fifth of the text, or most words stand in many lines of under five words."""
     text = document.text
     if kinds(text)["cell"] > TABLE_SHARE * (len(text) - kinds(text)["space"]):
-        return "table"
+        return True
     lines = [len(line.split()) for line in text.split("\n") if line]
-    short = sum(words for words in lines if words < SHORT_LINE)
-    return "table" if len(lines) >= LEAST_LINES and short > SHORT_LINES_SHARE * sum(lines) else ""
+    return len(lines) >= LEAST_LINES and sum(n for n in lines if n < SHORT_LINE) > SHORT_LINES_SHARE * sum(lines)
 
 
-def wrong_language(document: Document) -> str:
-    """`wrong_language`: the beginning, middle and end are not in the document's language; a few words tell nothing."""
+def wrong_language(document: Document) -> bool:
+    """The beginning, middle and end are not in the document's language; a few words tell nothing."""
     few = sample(words(document.text))
     # Everyday words settle most documents, at a tenth of the time; what they leave open is judged in full.
     if rule_language([word.strip(EDGES).lower() for word in few]) == document.language:
-        return ""
-    return "wrong_language" if identify_language(" ".join(few)) not in (document.language, "und") else ""
+        return False
+    return identify_language(" ".join(few)) not in (document.language, "und")
 
 
 def sample(of: tuple[str, ...]) -> tuple[str, ...]:
@@ -207,16 +199,16 @@ def sample(of: tuple[str, ...]) -> tuple[str, ...]:
     return of[:SAMPLE] + of[middle : middle + SAMPLE] + of[-SAMPLE:]
 
 
-def too_repetitive(document: Document) -> str:
-    """`too_repetitive`: the same lines or the same runs of five words over and over."""
-    counted = Counter(line for line in document.text.split("\n") if line)
-    if sum(counted.values()) > len(counted):
-        size = {line: len(line.split()) for line in counted}
-        repeated = sum(size[line] * (times - 1) for line, times in counted.items())
-        if repeated > REPEATED_LINES_SHARE * sum(size[line] * times for line, times in counted.items()):
-            return "too_repetitive"
-    return "too_repetitive" if len(shingles(document.text)) < DISTINCT_RUNS_SHARE * runs(document.text) else ""
+def too_repetitive(document: Document) -> bool:
+    """The same lines or the same runs of five words over and over."""
+    lines = Counter(line for line in document.text.split("\n") if line)
+    if lines.total() > len(lines):
+        size = {line: len(line.split()) for line in lines}
+        repeated = sum(size[line] * (times - 1) for line, times in lines.items())
+        if repeated > REPEATED_LINES_SHARE * sum(size[line] * times for line, times in lines.items()):
+            return True
+    return len(shingles(document.text)) < DISTINCT_RUNS_SHARE * runs(document.text)
 
 
-CHECKS: tuple[Check, ...] = (markup, boilerplate, table, wrong_language, too_repetitive)
-REASONS = ("markup", "boilerplate", "table", "wrong_language", "too_repetitive", "too_short")
+CHECKS = (markup, boilerplate, table, wrong_language, too_repetitive)
+REASONS = (*(check.__name__ for check in CHECKS), "too_short")

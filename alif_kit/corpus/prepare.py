@@ -33,7 +33,7 @@ from typing import Any, BinaryIO
 
 from alif_kit.core import Run, UserError
 from alif_kit.core.progress import Update, bar
-from alif_kit.core.records import Document, dumps, write_json, write_jsonl
+from alif_kit.core.records import Document, dumps, from_dict, to_dict, write_json, write_jsonl
 from alif_kit.core.run import latest_json
 from alif_kit.corpus import clean
 from alif_kit.corpus.duplicates import NearDuplicates, Signatures, words
@@ -73,7 +73,6 @@ class Side:
     def funnel(self) -> dict[str, Any]:
         """The counts as they stand in corpus_funnel.json; read = train + held out + dropped."""
         held_out, words_held_out = len(self.held_out), sum(self.words[i] for i in self.held_out)
-        kept = self.words_train + words_held_out
         return {
             "source": self.source,
             "language": self.language,
@@ -81,13 +80,25 @@ class Side:
             "documents_read": self.read,
             "repaired": self.repaired,
             "dropped": {reason: self.dropped[reason] for reason in REASONS},
-            "documents_train": self.read - sum(self.dropped.values()) - held_out,
+            "documents_train": self.read - self.dropped.total() - held_out,
             "documents_held_out": held_out,
             "words_read": self.words_read,
             "words_train": self.words_train,
             "words_held_out": words_held_out,
-            "retention": f"{100 * kept / max(1, self.words_read):.1f} %",
+            "retention": f"{100 * (self.words_train + words_held_out) / max(1, self.words_read):.1f} %",
         }
+
+    def drop(self, reason: str, document: Document) -> None:
+        self.dropped[reason] += 1
+        self.sample(reason, document, document)
+
+    def sample(self, reason: str, before: Document, after: Document) -> None:
+        """Keep what a person may want to read: the first documents changed, the first dropped for each reason."""
+        if sum(s["reason"] == reason for s in self.samples) < (SAMPLES_PER_REASON if reason else SAMPLES):
+            start = 0 if reason else max(0, len(os.path.commonprefix([before.text, after.text])) - 200)
+            shown, left = (text[start : start + SAMPLE_CHARACTERS] for text in (before.text, "" if reason else after.text))
+            row = {"language": self.language, "reason": reason, "title": before.title, "before": shown, "after": left}
+            self.samples.append(row)
 
 
 def prepare(run: Run) -> dict[str, Any]:
@@ -181,11 +192,11 @@ def _judge(side: Side, document: Document, draft: BinaryIO, seen: set[int]) -> N
     repaired = repaired or document
     side.repaired += repaired is not document
     content = _content(repaired.text)
-    reason = reason or ("duplicate" if content in seen else "")
-    _sample(side, document, repaired, reason)
-    if reason:
-        side.dropped[reason] += 1
+    if reason or content in seen:
+        side.drop(reason or "duplicate", document)
         return
+    if document.text != repaired.text:
+        side.sample("", document, repaired)
     seen.add(content)
     if repaired.split == "held_out":
         side.held_out.add(len(side.contents))
@@ -193,22 +204,16 @@ def _judge(side: Side, document: Document, draft: BinaryIO, seen: set[int]) -> N
     side.words.append(len(words(repaired.text)))
     side.words_left += side.words[-1]
     side.signatures.add(repaired.text)
-    draft.write((dumps({"id": repaired.id, **vars(repaired)}) + "\n").encode("utf-8"))
+    draft.write(_line(to_dict(repaired)))
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return (dumps(row) + "\n").encode("utf-8")
 
 
 def _content(text: str) -> int:
     """64 bits of the text, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "big")
-
-
-def _sample(side: Side, before: Document, after: Document, reason: str) -> None:
-    """Keep what a person may want to read: the first documents changed, the first dropped for each reason."""
-    if not reason and before.text == after.text:
-        return
-    if sum(s["reason"] == reason for s in side.samples) < (SAMPLES_PER_REASON if reason else SAMPLES):
-        start = 0 if reason else max(0, len(os.path.commonprefix([before.text, after.text])) - 200)
-        shown, left = (text[start : start + SAMPLE_CHARACTERS] for text in (before.text, "" if reason else after.text))
-        side.samples.append({"language": side.language, "reason": reason, "title": before.title, "before": shown, "after": left})
 
 
 def _choose(side: Side, most: int) -> None:
@@ -230,20 +235,12 @@ def _second_pass(side: Side, rows: BinaryIO, kept: BinaryIO, held: BinaryIO) -> 
         near_held_out.add(number)
     for number, line in enumerate(rows):
         if number in side.held_out:
-            held.write((dumps({**json.loads(line), "split": "held_out"}) + "\n").encode("utf-8"))
+            held.write(_line({**json.loads(line), "split": "held_out"}))
         elif near_held_out.find(number) is not None:
-            _drop(side, line, "near_duplicate_of_held_out")
+            side.drop("near_duplicate_of_held_out", from_dict(Document, json.loads(line)))
         elif near.find(number) is not None:
-            _drop(side, line, "near_duplicate")
+            side.drop("near_duplicate", from_dict(Document, json.loads(line)))
         else:
             near.add(number)
             side.words_train += side.words[number]
             kept.write(line)
-
-
-def _drop(side: Side, line: bytes, reason: str) -> None:
-    side.dropped[reason] += 1
-    if side.dropped[reason] <= SAMPLES_PER_REASON:
-        row = json.loads(line)
-        document = Document(row["text"], row["title"])
-        _sample(side, document, document, reason)

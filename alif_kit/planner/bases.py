@@ -10,20 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import UserError
 from alif_kit.languages import pack
 from alif_kit.model import base_table, tiny_base
 from alif_kit.platforms import machine
 
 _NOT_DENSE = ("experts", "per_layer_input", "mamba", "linear_num")  # mixtures, Gemma 3n, hybrids
-_KEYS = {
-    "hidden": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "kv_heads": "num_key_value_heads",
-    "intermediate": "intermediate_size",
-    "vocabulary": "vocab_size",
-}
+_KEYS = {"hidden": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads", "kv_heads": "num_key_value_heads"}
+_KEYS |= {"intermediate": "intermediate_size", "vocabulary": "vocab_size"}
 
 
 @dataclass(frozen=True)
@@ -58,13 +52,8 @@ class Shape:
     def linears(self) -> dict[str, tuple[int, int]]:
         """(in, out) of each linear of a layer, by the name LoRA knows it under."""
         q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        attention = {
-            "q_proj": (self.hidden, q),
-            "k_proj": (self.hidden, kv),
-            "v_proj": (self.hidden, kv),
-            "o_proj": (q, self.hidden),
-        }
-        wide = (self.hidden, self.intermediate)
+        to_kv, wide = (self.hidden, kv), (self.hidden, self.intermediate)
+        attention = {"q_proj": (self.hidden, q), "k_proj": to_kv, "v_proj": to_kv, "o_proj": (q, self.hidden)}
         return attention | {"gate_proj": wide, "up_proj": wide, "down_proj": wide[::-1]}
 
     @property
@@ -105,9 +94,9 @@ class Shape:
 def known_bases() -> dict[str, Shape]:
     """The bases of bases.toml by Hub id."""
     table = base_table.read()
+    source = {"fertility_source": table["fertility_source"]}
     rows = {name: row for name, row in table.items() if isinstance(row, dict)}
-    source = table["fertility_source"]
-    return {name: Shape(name=name, fertility_source=source if "fertility" in row else "", **row) for name, row in rows.items()}
+    return {name: Shape(name=name, **row, **(source if "fertility" in row else {})) for name, row in rows.items()}
 
 
 def find(name: str) -> Shape:
@@ -120,14 +109,15 @@ def find(name: str) -> Shape:
         return known[name]
     if name == "tiny":
         return from_config(name, {**tiny_base.SHAPE, "vocab_size": tiny_base.VOCABULARY, "tie_word_embeddings": False})
-    if Path(name).is_dir():
-        if not (Path(name) / "config.json").is_file():
-            raise UserError(f"base {name} holds no config.json; expected a folder saved by transformers")
-        config, tokenizer = Path(name) / "config.json", Path(name) / "tokenizer.json"
-    else:
-        config, tokenizer = _download(name), None
+    folder, tokenizer = Path(name), Path(name) / "tokenizer.json"
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise UserError(f"base {name} holds no config.json; expected a folder saved by transformers")
+    config = folder / "config.json" if folder.is_dir() else _download(name)
     shape = from_config(name, json.loads(config.read_text("utf-8")))
-    return with_fertility(shape, tokenizer) if tokenizer and tokenizer.is_file() else shape
+    if not tokenizer.is_file():
+        return shape
+    found = round(measure_fertility(tokenizer), 2)
+    return replace(shape, fertility=found, fertility_source=f"measured here on the pack's corpus with {tokenizer.name}")
 
 
 def _download(name: str) -> Path:
@@ -185,12 +175,6 @@ def _with_defaults(name: str, kind: str, values: dict[str, Any]) -> dict[str, An
     return filled
 
 
-def with_fertility(shape: Shape, tokenizer: Path, language: str = "ur") -> Shape:
-    """The shape with tokens per word measured by a tokenizer.json on the pack's own corpus."""
-    found = measure_fertility(tokenizer, language)
-    return replace(shape, fertility=round(found, 2), fertility_source=f"measured here on the pack's corpus with {tokenizer.name}")
-
-
 def measure_fertility(tokenizer: Path, language: str = "ur") -> float:
     """Tokens without special ones over whitespace-separated words, on the pack's corpus."""
     from tokenizers import Tokenizer
@@ -202,7 +186,7 @@ def measure_fertility(tokenizer: Path, language: str = "ur") -> float:
 
 def fertility(shape: Shape) -> tuple[float, str]:
     """Tokens per Urdu word and where the number comes from; an unknown one is assumed, and said to be."""
-    table = base_table.read()
     if shape.fertility:
         return shape.fertility, shape.fertility_source
+    table = base_table.read()
     return table["assumed_fertility"], f"assumed: {table['assumed_fertility_reason']}"

@@ -1,4 +1,4 @@
-"""planner: the planner speaks first: memory, disk, hours, Urdu words and dollars of a run, before anything loads. No torch.
+"""planner: memory, disk, hours, Urdu words and dollars of a run, before anything loads. No torch.
 
 In: the configuration, a `Card`, a base's `Shape`. Out: `Plan`; a UserError with the nearest thing that fits, or the largest
 settings that do; after ten real steps, `compare` says how far off the plan was. The formulas stand in memory.py.
@@ -7,16 +7,17 @@ settings that do; after ten real steps, `compare` says how far off the plan was.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from alif_kit.core import Config, UserError
 from alif_kit.core.config import Optimisation
 from alif_kit.planner import memory
-from alif_kit.planner.bases import Shape, fertility
-from alif_kit.planner.cards import Card, known_fits, price_date
+from alif_kit.planner.bases import Shape, fertility, known_bases
+from alif_kit.planner.cards import Card
 from alif_kit.planner.memory import CONTEXT, GIB
+from alif_kit.platforms import machine
 
 SAFE_SHARE = 0.9  # of the visible memory is offered; the rest is for the plan's own error
 VOCAB_STEPS = ("full", "rows", "none")
@@ -47,11 +48,9 @@ class Plan:
     steps: int
     corpus_share: float | None
     usd: float | None
-    notes: tuple[str, ...]
+    notes: list[str]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self) | {"notes": list(self.notes)}
+    to_dict = asdict
 
     @property
     def reserved_gib(self) -> float:
@@ -76,13 +75,15 @@ def plan(
     opt: Optimisation = getattr(config, stage)
     trained = memory.trained_weights(config, base, vocab_modules)
     parts = {name: round(value / GIB, 3) for name, value in memory.parts_of(config, opt, gpu, base, trained).items()}
-    peak = round(sum(parts.values()), 3)
-    count = sum(trained.values())
+    peak, count = round(sum(parts.values()), 3), sum(trained.values())
     copies = base.matrix * len(memory.whole_matrices(config, trained))
+    settings = {"rank": config.lora.rank, "batch": opt.batch_size, "accumulation": opt.gradient_accumulation}
+    settings |= {"length": config.base.max_seq_length, "train_vocab": config.lora.train_vocab}
+    settings |= {"load_in_4bit": config.base.load_in_4bit, "optimiser": opt.optimiser}
     return Plan(
         base=base.name,
         gpu=gpu.name,
-        settings=_settings(config, opt),
+        settings=settings,
         trainable_parameters=count,
         # peft's own count: adapters and copies come on top of the base's parameters
         trainable_share=round(count / (base.total + trained["adapters"] + copies), 4),
@@ -94,15 +95,14 @@ def plan(
         host_ram_gib=memory.host_ram(config, opt, base),
         disk_gib=memory.disk(config, opt, base, trained),
         **_bought(config, opt, gpu, base, hours, corpus_words),
-        notes=tuple(_notes(config, opt, gpu, base)),
+        notes=list(_notes(config, opt, gpu, base)),
     )
 
 
 def _bought(config: Config, opt: Optimisation, gpu: Card, base: Shape, hours: float, corpus_words: int | None) -> dict[str, Any]:
     """What the hours buy; of the tokens read, the replay share is English."""
     speed, (per_word, _) = gpu.tokens_per_second(base), fertility(base)
-    words = 3600 * speed / per_word
-    step = opt.batch_size * opt.gradient_accumulation * config.base.max_seq_length
+    words, step = 3600 * speed / per_word, opt.batch_size * opt.gradient_accumulation * config.base.max_seq_length
     urdu = words * hours * (1 - config.corpus.replay_share)
     return {
         "tokens_per_second": round(speed, 1),
@@ -113,18 +113,6 @@ def _bought(config: Config, opt: Optimisation, gpu: Card, base: Shape, hours: fl
         "steps": int(speed * 3600 * hours / step),
         "corpus_share": round(urdu / corpus_words, 4) if corpus_words else None,
         "usd": None if gpu.usd_per_hour is None else round(gpu.usd_per_hour * hours, 2),
-    }
-
-
-def _settings(config: Config, opt: Optimisation) -> dict[str, Any]:
-    return {
-        "rank": config.lora.rank,
-        "batch": opt.batch_size,
-        "accumulation": opt.gradient_accumulation,
-        "length": config.base.max_seq_length,
-        "train_vocab": config.lora.train_vocab,
-        "load_in_4bit": config.base.load_in_4bit,
-        "optimiser": opt.optimiser,
     }
 
 
@@ -146,22 +134,21 @@ def _notes(config: Config, opt: Optimisation, gpu: Card, base: Shape) -> Iterato
     yield f"{per_word:g} tokens a word: {source}"
     yield "speed is rough: inferred from 150 to 300 tokens/s of an 8B model on a T4 and the cards' published TFLOPS"
     if gpu.usd_per_hour:
-        yield f"price of {price_date()}, ${gpu.usd_per_hour:.2f} an hour, as third parties list it"
+        yield f"price of {machine.gpu_table()['price_date']}, ${gpu.usd_per_hour:.2f} an hour, as third parties list it"
 
 
 def _with(
-    config: Config, stage: str, length: int, rank: int, batch: int, vocab: str | None = None, four_bit: bool | None = None
+    config: Config, stage: str, *, length: int, rank: int, batch: int, train_vocab: str = "", load_in_4bit: bool = False
 ) -> Config:
-    opt: Optimisation = getattr(config, stage)
-    base = replace(config.base, max_seq_length=length, load_in_4bit=config.base.load_in_4bit if four_bit is None else four_bit)
-    lora = replace(config.lora, rank=rank, train_vocab=vocab or config.lora.train_vocab)
-    return replace(config, base=base, lora=lora, **{stage: replace(opt, batch_size=batch)})
+    base = replace(config.base, max_seq_length=length, load_in_4bit=load_in_4bit or config.base.load_in_4bit)
+    lora = replace(config.lora, rank=rank, train_vocab=train_vocab or config.lora.train_vocab)
+    return replace(config, base=base, lora=lora, **{stage: replace(getattr(config, stage), batch_size=batch)})
 
 
 def recommend(config: Config, gpu: Card, base: Shape, stage: str = "pretrain") -> dict[str, Any] | None:
     """The largest length, then rank, then batch, up to the paper's 2048, 128 and 8, that fits in 90 % of the card, or None."""
     for length, rank, batch in itertools.product(LENGTHS, RANKS, BATCHES):
-        found = plan(_with(config, stage, length, rank, batch), gpu, base, stage=stage)
+        found = plan(_with(config, stage, length=length, rank=rank, batch=batch), gpu, base, stage=stage)
         if found.fits:
             return {"length": length, "rank": rank, "batch": batch, "peak_vram_gib": found.peak_vram_gib}
     return None
@@ -171,15 +158,15 @@ def check(found: Plan, config: Config, gpu: Card, base: Shape, stage: str = "pre
     """Raise UserError when the plan does not fit: what it needs, what the card offers, the nearest thing that fits."""
     if found.fits:
         return
-    near = nearest(config, gpu, base, stage)
-    if near:
+    if near := nearest(config, gpu, base, stage):
         changes, need = near
         what = ", ".join(f"{name} {value}" for name, value in changes.items())
         advice = f"the nearest that fits is {what}, at {need:.1f} GiB"
     else:
-        advice = (
-            f"no smaller setting of it fits; the largest base that does is {known_fits(gpu, _smallest) or 'none of bases.toml'}"
-        )
+        smallest = _with(Config(), "pretrain", length=512, rank=8, batch=1)
+        able = [other for other in known_bases().values() if other.instruct and plan(smallest, gpu, other).fits]
+        largest = max(able, key=lambda other: other.total).name if able else "none of bases.toml"
+        advice = f"no smaller setting of it fits; the largest base that does is {largest}"
     raise UserError(
         f"{base.name} with rank {config.lora.rank}, batch {found.settings['batch']}, length {found.settings['length']} and "
         f"train_vocab {config.lora.train_vocab} needs {found.peak_vram_gib:.1f} GiB, and {gpu.name} offers "
@@ -187,34 +174,28 @@ def check(found: Plan, config: Config, gpu: Card, base: Shape, stage: str = "pre
     )
 
 
-def _smallest(gpu: Card, base: Shape) -> bool:
-    return plan(_with(Config(), "pretrain", 512, 8, 1), gpu, base).fits
-
-
 def nearest(config: Config, gpu: Card, base: Shape, stage: str = "pretrain") -> tuple[dict[str, Any], float] | None:
     """The fewest steps down that fit, and their peak in GiB: a step halves batch (1), length (1.5) or rank (2), trains less
     of the vocabulary (2 each), or loads in 4 bit (2); the numbers are what a step costs. None when nothing fits."""
-    opt: Optimisation = getattr(config, stage)
-    batches, lengths, ranks = _halves(opt.batch_size, 1), _halves(config.base.max_seq_length, 256), _halves(config.lora.rank, 8)
-    vocabs = VOCAB_STEPS[VOCAB_STEPS.index(config.lora.train_vocab) :]
-    loads = (False, True) if not config.base.load_in_4bit else (True,)
-    axes = [list(enumerate(axis)) for axis in (batches, lengths, ranks, vocabs, loads)]
-    weights = (1, 1.5, 2, 2, 2)
-    ways = sorted(itertools.product(*axes), key=lambda way: sum(w * step for w, (step, _) in zip(weights, way, strict=True)))
-    for way in ways:
-        batch, length, rank, vocab, four_bit = (value for _, value in way)
-        found = plan(_with(config, stage, length, rank, batch, vocab, four_bit), gpu, base, stage=stage)
+    axes: dict[str, tuple[float, Sequence[Any]]] = {
+        "batch": (1, _halves(getattr(config, stage).batch_size, 1)),
+        "length": (1.5, _halves(config.base.max_seq_length, 256)),
+        "rank": (2, _halves(config.lora.rank, 8)),
+        "train_vocab": (2, VOCAB_STEPS[VOCAB_STEPS.index(config.lora.train_vocab) :]),
+        "load_in_4bit": (2, (True,) if config.base.load_in_4bit else (False, True)),
+    }
+    priced = ([(cost * step, value) for step, value in enumerate(values)] for cost, values in axes.values())
+    for way in sorted(itertools.product(*priced), key=lambda way: sum(cost for cost, _ in way)):
+        chosen = dict(zip(axes, (value for _, value in way), strict=True))
+        found = plan(_with(config, stage, **chosen), gpu, base, stage=stage)
         if found.fits:
-            names = ("batch", "length", "rank", "train_vocab", "load_in_4bit")
-            return {n: value for n, (step, value) in zip(names, way, strict=True) if step}, found.peak_vram_gib
+            return {name: value for name, value in chosen.items() if value != axes[name][1][0]}, found.peak_vram_gib
     return None
 
 
 def _halves(value: int, least: int) -> list[int]:
-    found = [value]
-    while found[-1] // 2 >= least:
-        found.append(found[-1] // 2)
-    return found
+    """The value, its half and so on, down to `least`."""
+    return [value, *(half for n in range(1, value.bit_length()) if (half := value >> n) >= least)]
 
 
 def compare(planned: Plan, measured: dict[str, float]) -> list[str]:
@@ -222,27 +203,20 @@ def compare(planned: Plan, measured: dict[str, float]) -> list[str]:
 
     `measured` may hold `tokens_per_second` and `peak_gib` (torch.cuda.max_memory_reserved), after about ten real steps.
     """
-    said = []
-    speed, peak = measured.get("tokens_per_second"), measured.get("peak_gib")
+    said, speed, peak = [], measured.get("tokens_per_second"), measured.get("peak_gib")
     if speed:
         steps = int(speed * 3600 * planned.hours / planned.tokens_per_step)
         needed = planned.steps * planned.tokens_per_step / speed / 3600
         said.append(
             f"speed: {speed:,.0f} tokens/s measured, {planned.tokens_per_second:,.0f} planned "
-            f"({_off(speed, planned.tokens_per_second)}); {planned.hours:g} hours buy {steps:,} steps instead of "
+            f"({speed / planned.tokens_per_second - 1:+.0%}); {planned.hours:g} hours buy {steps:,} steps instead of "
             f"{planned.steps:,}, and {planned.steps:,} would take {needed:.1f} hours"
         )
     if peak:
         left = planned.offered_gib - peak - CONTEXT
-        room = (
-            f"{left:.1f} GiB are left" if left >= 0 else f"{-left:.1f} GiB above what is safe, lower the batch size or the length"
-        )
+        above = f"{-left:.1f} GiB above what is safe, lower the batch size or the length"
         said.append(
-            f"memory: {peak:.2f} GiB reserved, {planned.reserved_gib:.2f} planned ({_off(peak, planned.reserved_gib)}); "
-            f"{room} of the {planned.offered_gib:.1f} GiB offered"
+            f"memory: {peak:.2f} GiB reserved, {planned.reserved_gib:.2f} planned ({peak / planned.reserved_gib - 1:+.0%}); "
+            f"{f'{left:.1f} GiB are left' if left >= 0 else above} of the {planned.offered_gib:.1f} GiB offered"
         )
     return said
-
-
-def _off(measured: float, planned: float) -> str:
-    return f"{measured / planned - 1:+.0%}"

@@ -5,10 +5,9 @@ In: gpus.toml, what nvidia-smi found, a base's shape. Out: `Card`, rough tokens 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import UserError
 from alif_kit.planner.bases import Shape, fertility, known_bases
 from alif_kit.platforms import machine
 
@@ -38,11 +37,6 @@ class Card:
         return self.tflops * 1e12 * self.utilisation / (6 * (base.linear_parameters + base.matrix))
 
 
-def price_date() -> str:
-    """The day of the GPU-hour prices."""
-    return machine.gpu_table()["price_date"]
-
-
 def known_cards() -> dict[str, Card]:
     """The cards of gpus.toml by short name."""
     return {name: Card(name=name, **row) for name, row in machine.gpu_table().items() if isinstance(row, dict)}
@@ -50,10 +44,9 @@ def known_cards() -> dict[str, Card]:
 
 def card(name: str) -> Card:
     """A card by short name. Raises UserError for one that is not known, or that today's torch cannot use."""
-    known = known_cards()
-    if name.lower() not in known:
-        raise UserError(f"--gpu is {name!r}; expected one of {', '.join(known)}")
-    return _usable(known[name.lower()])
+    if name.lower() not in known_cards():
+        raise UserError(f"--gpu is {name!r}; expected one of {', '.join(known_cards())}")
+    return _usable(known_cards()[name.lower()])
 
 
 def _usable(found: Card) -> Card:
@@ -64,13 +57,11 @@ def _usable(found: Card) -> Card:
 
 def card_here(gpu: machine.Gpu | None) -> tuple[Card, str]:
     """The card for what `platform.detect` found, and a reason; without a GPU, a free T4."""
-    known = known_cards()
+    t4 = known_cards()["t4"]
     if gpu is None:
-        return known["t4"], "no GPU here: planned for a free T4"
-    alike = [c for c in known.values() if c.match in gpu.name]
-    if alike:
+        return t4, "no GPU here: planned for a free T4"
+    if alike := [c for c in known_cards().values() if c.match in gpu.name]:
         return _usable(min(alike, key=lambda c: abs(c.visible_gib - gpu.vram_gib))), f"{gpu.name} is here"
-    t4 = known["t4"]
     reason = f"{gpu.name} is here but not in gpus.toml: the T4's speed is assumed, and that torch sees 97 % of the memory"
     return Card(gpu.name, round(0.97 * gpu.vram_gib, 3), gpu.bf16, t4.tflops, t4.utilisation), reason
 
@@ -83,12 +74,6 @@ def priced(on: Card, usd_per_hour: float) -> Card:
 def words_per_hour(base: Shape, on: Card) -> float:
     """Urdu words an hour: tokens per second x 3600 / fertility, rough."""
     return 3600 * on.tokens_per_second(base) / fertility(base)[0]
-
-
-def known_fits(on: Card, fits: Callable[[Card, Shape], bool]) -> str | None:
-    """The largest known Instruct base for which `fits` says yes."""
-    able = [base for base in known_bases().values() if base.instruct and fits(on, base)]
-    return max(able, key=lambda base: base.total).name if able else None
 
 
 def recommend_base(on: Card) -> tuple[str, str]:

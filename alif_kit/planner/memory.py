@@ -1,4 +1,4 @@
-"""planner: the formulas of the planner: what each part of a run takes on the card, in host memory and on disk. No torch.
+"""planner: the formulas: what each part of a run takes on the card, in host memory and on disk. No torch.
 
 In: the configuration, a `Card`, a base's `Shape`. Out: bytes by named part, GiB of host memory and disk.
 
@@ -82,7 +82,8 @@ def parts_of(config: Config, opt: Optimisation, gpu: Card, base: Shape, trained:
     free = (gpu.visible_gib - CONTEXT) * GIB - sum(parts.values())
     parts["gradients"] = 4 * sum(trained.values())
     parts["optimiser"] = sum(_state_bytes(opt.optimiser, name) * count for name, count in trained.items())
-    kept, layer = _kept(base, tokens, state), recomputed(base, tokens, state)
+    kept = tokens * base.hidden * state * (5 if offloads(base, tokens) else base.layers + 2)
+    layer = tokens * state * 4 * (base.intermediate + (base.heads + base.kv_heads) * base.head_dim + base.hidden)
     again = 4 * base.matrix if whole and opt.gradient_accumulation > 1 else 2 * base.matrix if rows else 0
     chunk = loss_chunk(base, tokens, free, LOGIT_BOUND if in_float32 else LOGIT_USED, bool(whole)) + again
     loss = chunk + FLOAT32_SLACK if in_float32 else max(0.0, chunk - layer)
@@ -103,23 +104,13 @@ def offloads(base: Shape, tokens: int) -> bool:
     return 2 * tokens * base.hidden > 2 * 2**20
 
 
-def _kept(base: Shape, tokens: int, state: int) -> float:
-    return tokens * base.hidden * state * (5 if offloads(base, tokens) else base.layers + 2)
-
-
-def recomputed(base: Shape, tokens: int, state: int) -> float:
-    return tokens * state * 4 * (base.intermediate + (base.heads + base.kv_heads) * base.head_dim + base.hidden)
-
-
 def loss_chunk(base: Shape, tokens: int, free: float, each: float = LOGIT_USED, whole_matrix: bool = False) -> float:
     """Bytes of one piece of Unsloth's fused cross entropy, `each` a logit, given the bytes free at the first forward.
 
-    `whole_matrix`: a vocabulary matrix is trained whole.
-
-    Its code takes the gradients of trained matrices off the target first, which makes smaller pieces: left out here.
+    `whole_matrix`: a vocabulary matrix is trained whole. Unsloth takes the gradients of trained matrices off the target first,
+    which makes smaller pieces: left out here.
     """
-    target = max(min(CHUNK_CAP, free / 2), 1.0)
-    logits = tokens * base.vocabulary
+    target, logits = max(min(CHUNK_CAP, free / 2), 1.0), tokens * base.vocabulary
     exact = LOGIT_BOUND * logits / target
     if exact > 4:
         return target * each / LOGIT_BOUND
@@ -135,14 +126,10 @@ def host_ram(config: Config, opt: Optimisation, base: Shape) -> float:
 
 def disk(config: Config, opt: Optimisation, base: Shape, trained: dict[str, int]) -> dict[str, float]:
     """GiB of the download, of two checkpoints (save_total_limit) and a third being written, and of each form of export."""
-    weight = 4 + sum(_state_bytes(opt.optimiser, name) * count for name, count in trained.items()) / sum(trained.values())
+    count = sum(trained.values())
+    checkpoint = 4 * count + sum(_state_bytes(opt.optimiser, name) * weights for name, weights in trained.items())
     four_bit = base.linear_parameters * NF4 + 2 * (base.total - base.linear_parameters)
-    sizes = {
-        "base": four_bit if config.base.load_in_4bit else 2 * base.total,
-        "one checkpoint": weight * sum(trained.values()),
-        "checkpoints": 3 * weight * sum(trained.values()),
-        "adapter": 4 * sum(trained.values()),
-        "merged": 2 * base.total,
-    }
+    sizes = {"base": four_bit if config.base.load_in_4bit else 2 * base.total, "one checkpoint": checkpoint}
+    sizes |= {"checkpoints": 3 * checkpoint, "adapter": 4 * count, "merged": 2 * base.total}
     sizes |= {f"gguf {name}": bits / 8 * (base.total - base.vision) for name, bits in GGUF_BITS.items()}
     return {name: round(size / GIB, 2) for name, size in sizes.items()}

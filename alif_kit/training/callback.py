@@ -90,11 +90,11 @@ class Watch:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.getsignal(number) or signal.SIG_DFL for number in (signal.SIGTERM, signal.SIGINT)}
 
         def ask(number: int, _: Any) -> None:
             self.reason = f"{signal.Signals(number).name} received"
-            signal.signal(number, before[number] or signal.SIG_DFL)
+            signal.signal(number, before[number])
 
         for number in before:
             signal.signal(number, ask)
@@ -102,7 +102,7 @@ class Watch:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler or signal.SIG_DFL)
+                signal.signal(number, handler)
 
 
 def session_start() -> float:

@@ -1,7 +1,7 @@
 """training: what is checked before the first step, each with a message that says what was found, expected, and to change.
 
 In: the card, the tokenizer, the rows a trainer will see (`input_ids`, `labels`), its model and optimiser, the folder. Out: a few
-figures to print, or UserError. Rows may be any iterable and are read once, one at a time.
+figures to print, or UserError.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import UserError
 from alif_kit.platforms.machine import Gpu
 
 IGNORED = -100
@@ -22,9 +22,9 @@ GIB = 1024**3
 
 def check_gpu(gpu: Gpu | None, preset: str) -> str:
     """A warning to print, or "" when the card will do. Raises UserError for a card that today's torch has left behind."""
+    if gpu is None and preset == "smoke":
+        return ""
     if gpu is None:
-        if preset == "smoke":
-            return ""
         return f"no CUDA card was found and the preset is {preset}; a CPU is for `smoke` only: training would take weeks, use a T4"
     if gpu.capability < OLDEST:
         found = ".".join(map(str, gpu.capability))
@@ -63,26 +63,11 @@ def check_rows(
     too_long: list[int] = []
     for number, row in enumerate(rows):
         ids, kept = row["input_ids"], [label for label in row["labels"] if label != IGNORED]
-        _check_bos(number, ids, tokenizer)
-        if not kept:
-            raise UserError(f"row {number} has no label under the loss; the answer marker was not found: check base.chat_format")
-        if ends_with_eos and ends.isdisjoint(kept):
-            raise UserError(f"row {number} has no EOS under the loss; the model would not learn to stop: check the chat template")
+        _check_row(number, ids, kept, tokenizer, ends if ends_with_eos else set(kept))
         if length and len(ids) > length:
             too_long.append(number)
         total, learnt, longest = total + len(ids), learnt + len(kept), max(longest, len(ids))
-        number_of_ends += sum(label == tokenizer.eos_token_id for label in kept)
-    _check_totals(total, too_long, longest, length, number_of_ends, documents)
-    return {"loss_share": round(learnt / total, 4), "longest_row": longest} | ({"ends": number_of_ends} if documents else {})
-
-
-def _check_bos(number: int, ids: list[int], tokenizer: Any) -> None:
-    bos = tokenizer.bos_token_id
-    if bos is not None and bos != tokenizer.eos_token_id and (ids.count(bos) != 1 or ids[0] != bos):
-        raise UserError(f"row {number} has {ids.count(bos)} BOS tokens; expected exactly one, at its start")
-
-
-def _check_totals(total: int, too_long: list[int], longest: int, length: int, ends: int, documents: int) -> None:
+        number_of_ends += kept.count(tokenizer.eos_token_id)
     if not total:
         raise UserError("there is no row to train on; expected at least one: check corpus.source or mixture.sources")
     if too_long:
@@ -91,8 +76,22 @@ def _check_totals(total: int, too_long: list[int], longest: int, length: int, en
             f"{len(too_long)} rows are longer than {length} tokens, the longest {longest} (rows {some}), and would be cut; raise "
             "base.max_seq_length or leave them out"
         )
-    if ends < documents:
-        raise UserError(f"the rows hold {ends} EOS for {documents} documents; expected one after each: rebuild the corpus blocks")
+    if number_of_ends < documents:
+        raise UserError(
+            f"the rows hold {number_of_ends} EOS for {documents} documents; expected one after each: rebuild the corpus blocks"
+        )
+    return {"loss_share": round(learnt / total, 4), "longest_row": longest} | ({"ends": number_of_ends} if documents else {})
+
+
+def _check_row(number: int, ids: list[int], kept: list[int], tokenizer: Any, ends: set[int]) -> None:
+    """`kept` are the labels under the loss, of which one must be in `ends`."""
+    bos = tokenizer.bos_token_id
+    if bos is not None and bos != tokenizer.eos_token_id and (ids.count(bos) != 1 or ids[0] != bos):
+        raise UserError(f"row {number} has {ids.count(bos)} BOS tokens; expected exactly one, at its start")
+    if not kept:
+        raise UserError(f"row {number} has no label under the loss; the answer marker was not found: check base.chat_format")
+    if ends.isdisjoint(kept):
+        raise UserError(f"row {number} has no EOS under the loss; the model would not learn to stop: check the chat template")
 
 
 def check_trainable(model: Any, train_vocab: str, target_modules: Collection[str] = ()) -> dict[str, int]:

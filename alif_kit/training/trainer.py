@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ def pretrain(run: Run) -> dict[str, Any]:
 
     Raises StoppedError when the session ends first: the same call goes on, here or where the mirror is.
     """
-    if _is_done(run, "pretrain"):
-        return _summary(run, "pretrain")
+    if summary := _finished(run, "pretrain"):
+        return summary
     planned = plan_here(run.config, "pretrain")
     with _stage(run, "pretrain") as facts:
         loaded = load_base(run.config)
@@ -47,15 +48,13 @@ def pretrain(run: Run) -> dict[str, Any]:
             data, counts = blocks.pretraining_rows(run, loaded.tokenizer)
             held_out = blocks.held_out_rows(run, loaded.tokenizer) if run.config.pretrain.eval_steps else None
         seam.attach(loaded, run.config, _vocabulary_rows(run, loaded))
-        summary = _train(Watch(run, "pretrain", planned), loaded, data, held_out, counts, facts)
-    _finish(run)
-    return summary
+        return _train(Watch(run, "pretrain", planned), loaded, data, held_out, counts, facts)
 
 
 def finetune(run: Run) -> dict[str, Any]:
     """Fine-tuning on data/train.jsonl and the mixture, loss on the answers only, after pretraining."""
-    if _is_done(run, "finetune"):
-        return _summary(run, "finetune")
+    if summary := _finished(run, "finetune"):
+        return summary
     run.require("data", "train.jsonl", stage="generate")
     adapter = run.require("pretrain", "adapter", stage="pretrain")
     planned = plan_here(run.config, "finetune")
@@ -72,30 +71,37 @@ def finetune(run: Run) -> dict[str, Any]:
         if parallel.is_main():
             write_json(run.file("finetune", "mixture.json"), counts)
         held_out = mixture.held_out_rows(run, loaded.tokenizer) if run.config.finetune.eval_steps else None
-        summary = _train(Watch(run, "finetune", planned), loaded, as_data(rows), held_out and as_data(held_out), counts, facts)
-    _finish(run)
-    return summary
+        return _train(Watch(run, "finetune", planned), loaded, as_data(rows), held_out and as_data(held_out), counts, facts)
 
 
-def _is_done(run: Run, stage: str) -> bool:
-    """Whether the stage has finished, here or where the mirror is; the same in every process, also while one is writing."""
+def _finished(run: Run, stage: str) -> dict[str, Any] | None:
+    """The stage's summary if it has finished, here or where the mirror is; the same in every process, also while one is writing."""
     with parallel.main_first():
         if parallel.is_main():
             mirror.restore(run)
     done = run.done(stage)
     parallel.wait()
-    return done
+    return latest_json(run.file(stage, "summary.json")) if done else None
 
 
-def _stage(run: Run, name: str) -> Any:
-    """The ledger's line is one, whatever the number of processes."""
-    return run.stage(name) if parallel.is_main() else contextlib.nullcontext({})
-
-
-def _finish(run: Run) -> None:
+@contextlib.contextmanager
+def _stage(run: Run, name: str) -> Iterator[dict[str, Any]]:
+    """The ledger's line, one whatever the number of processes, and the mirror after it."""
+    with run.stage(name) if parallel.is_main() else contextlib.nullcontext({}) as facts:
+        yield facts
     if parallel.is_main():
         mirror.push(run)
     parallel.wait()
+
+
+@contextlib.contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `folder` when the block is left without an error."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    yield partial
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
 
 
 def base_path(config: Config) -> str:
@@ -115,10 +121,8 @@ def merged_base(run: Run, path: str) -> str:
     """The base with what pretraining learnt, merged once in 16 bit: what a fresh adapter stands on."""
     folder = run.file("pretrain", "merged")
     if not (folder / "config.json").is_file():
-        partial = folder.with_name("merged.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        seam.merge(run.config.base, path, run.file("pretrain", "adapter"), partial)
-        partial.rename(folder)
+        with _whole(folder) as partial:
+            seam.merge(run.config.base, path, run.file("pretrain", "adapter"), partial)
     return str(folder)
 
 
@@ -132,9 +136,9 @@ def plan_here(config: Config, stage: str) -> budget.Plan | None:
     card, shape = card_here(gpu)[0], bases.find(config.base.model)
     planned = budget.plan(config, card, shape, stage=stage, hours=config.session.hours or 12.0)
     budget.check(planned, config, card, shape, stage)
-    speed = f"about {planned.tokens_per_second:,.0f} tokens/s and {planned.urdu_words_per_hour:,} Urdu words an hour (rough)"
-    needs = f"{planned.peak_vram_gib:.1f} of {planned.offered_gib:.1f} GiB"
     if parallel.is_main():
+        needs = f"{planned.peak_vram_gib:.1f} of {planned.offered_gib:.1f} GiB"
+        speed = f"about {planned.tokens_per_second:,.0f} tokens/s and {planned.urdu_words_per_hour:,} Urdu words an hour (rough)"
         print(f"{stage}: {needs}, {speed}; `alif plan` has the rest", file=sys.stderr)
     return planned
 
@@ -169,14 +173,18 @@ def _leave(watch: Watch, loaded: seam.Loaded, state: Any, found: dict[str, Any],
     """Adapter, metrics and summary of a finished stage, by the first process; the checkpoints go."""
     folder = watch.folder
     short = {name: value for name, value in found.items() if not isinstance(value, dict)}
-    summary = {**short, "steps": state.global_step, "final_loss": _last_loss(state.log_history)}
+    losses = [line["loss"] for line in state.log_history if "loss" in line]
+    summary = {**short, "steps": state.global_step, "final_loss": round(losses[-1], 4)}
     if not parallel.is_main():
         return summary
-    _save_adapter(loaded, folder)
+    with _whole(folder / "adapter") as partial:
+        seam.save_adapter(loaded, partial)
     callback.write_metrics(folder, state.log_history)
     facts |= {"device": loaded.device, "tokens_in": round(watch.tokens_per_step * state.global_step)}
     write_json(folder / "summary.json", summary)
-    _remove_checkpoints(folder)
+    for path in folder.glob("checkpoint-*"):
+        (path / mirror.MARKER).unlink(missing_ok=True)  # first, so that a kill in the middle leaves none that looks whole
+        shutil.rmtree(path)
     return summary
 
 
@@ -243,67 +251,25 @@ def _arguments(config: Config, opt: Optimisation, folder: Path) -> dict[str, Any
 
     on_gpu = torch.cuda.is_available()
     bf16 = on_gpu and torch.cuda.get_device_capability()[0] >= 8  # a T4 only emulates it
-    return {
-        "output_dir": str(folder),
-        "num_train_epochs": 1,  # the rows of all epochs stand in the data, each epoch in an order of its own
-        "train_sampling_strategy": "sequential",
-        "max_steps": opt.max_steps,
-        "learning_rate": opt.learning_rate,
-        "embedding_learning_rate": opt.embedding_learning_rate if config.lora.train_vocab == "full" else None,
-        "weight_decay": opt.weight_decay,
-        "warmup_steps": opt.warmup_steps,
-        "lr_scheduler_type": "cosine",
-        "per_device_train_batch_size": opt.batch_size,
-        "gradient_accumulation_steps": opt.gradient_accumulation,
-        "optim": opt.optimiser,
-        "fp16": on_gpu and not bf16,
-        "bf16": bf16,
-        "logging_steps": 1,
-        "save_steps": opt.save_steps,
-        "save_total_limit": 2,
-        "eval_strategy": "steps" if opt.eval_steps else "no",
-        "eval_steps": opt.eval_steps or None,
-        "per_device_eval_batch_size": opt.batch_size,
-        "prediction_loss_only": True,
-        "seed": config.seed,
-        "report_to": list(config.session.trackers),
-        "disable_tqdm": True,
-        "packing": False,
-        "gradient_checkpointing": on_gpu,  # a CPU has memory for the activations, and recomputing them takes a third of the time
-        "max_length": config.base.max_seq_length,
-        "dataset_kwargs": {"skip_prepare_dataset": True},
-    }
+    lengths = {"max_length": config.base.max_seq_length, "packing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    # The rows of all epochs stand in the data, each epoch in an order of its own.
+    steps = {"num_train_epochs": 1, "train_sampling_strategy": "sequential", "max_steps": opt.max_steps, "seed": config.seed}
+    batches = {"per_device_train_batch_size": opt.batch_size, "gradient_accumulation_steps": opt.gradient_accumulation}
+    embedding_rate = opt.embedding_learning_rate if config.lora.train_vocab == "full" else None
+    rates = {"learning_rate": opt.learning_rate, "embedding_learning_rate": embedding_rate, "weight_decay": opt.weight_decay}
+    schedule = {"optim": opt.optimiser, "warmup_steps": opt.warmup_steps, "lr_scheduler_type": "cosine"}
+    # A CPU has memory for the activations, and recomputing them takes a third of the time.
+    card = {"fp16": on_gpu and not bf16, "bf16": bf16, "gradient_checkpointing": on_gpu}
+    saved = {"output_dir": str(folder), "save_steps": opt.save_steps, "save_total_limit": 2}
+    judged = {"eval_strategy": "steps" if opt.eval_steps else "no", "eval_steps": opt.eval_steps or None}
+    judged |= {"per_device_eval_batch_size": opt.batch_size, "prediction_loss_only": True}
+    said = {"logging_steps": 1, "report_to": list(config.session.trackers), "disable_tqdm": True}
+    return {**lengths, **steps, **batches, **rates, **schedule, **card, **saved, **judged, **said}
 
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint; half-written ones are removed."""
-    whole = []
     for path in folder.glob("checkpoint-*"):
-        if (path / mirror.MARKER).is_file():
-            whole.append(path)
-        else:
+        if not (path / mirror.MARKER).is_file():
             shutil.rmtree(path)
-    return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
-
-
-def _remove_checkpoints(folder: Path) -> None:
-    for path in folder.glob("checkpoint-*"):
-        (path / mirror.MARKER).unlink(missing_ok=True)  # first, so that a kill in the middle leaves none that looks whole
-        shutil.rmtree(path)
-
-
-def _save_adapter(loaded: seam.Loaded, folder: Path) -> None:
-    partial = folder / "adapter.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    seam.save_adapter(loaded, partial)
-    shutil.rmtree(folder / "adapter", ignore_errors=True)
-    partial.rename(folder / "adapter")
-
-
-def _last_loss(history: list[dict[str, Any]]) -> float:
-    losses = [line["loss"] for line in history if "loss" in line]
-    return round(losses[-1], 4)
-
-
-def _summary(run: Run, stage: str) -> dict[str, Any]:
-    return latest_json(run.file(stage, "summary.json"))
+    return max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), default=None)
