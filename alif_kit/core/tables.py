@@ -66,7 +66,7 @@ class Teacher:
     """Name of the secret that holds the key (environment, Colab or Kaggle store); never the key itself."""
     temperature: Annotated[float, between(0, 2)] = 1.0
     """Sampling temperature [Alif]."""
-    max_tokens: Annotated[int, between(16, 1_000_000)] = 8192
+    max_tokens: Annotated[int, between(1, 1_000_000)] = 8192
     """Longest answer asked for, in tokens."""
     output_format: Literal["auto", "json_schema", "json_object", "text"] = "auto"
     """How tasks are asked for: `json_schema`, `json_object` or `text`; `auto` asks the endpoint once what it has."""
