@@ -80,9 +80,9 @@ class Teacher:
     """Seconds before one attempt is given up."""
     max_attempts: Annotated[int, between(1, 50)] = 6
     """Failed attempts of one request before generation stops; being throttled (429) is not a failed attempt."""
-    usd_per_million_input: Annotated[float, between(-1, 1000)] = -1.0
+    usd_per_million_input: Annotated[float, between(-1, 1e6)] = -1.0
     """Dollars per million prompt tokens; -1 takes it from prices.toml."""
-    usd_per_million_output: Annotated[float, between(-1, 1000)] = -1.0
+    usd_per_million_output: Annotated[float, between(-1, 1e6)] = -1.0
     """Dollars per million completion tokens; -1 takes it from prices.toml."""
     max_usd: Annotated[float, between(0, 1e6)] = 5.0
     """Generation stops before the run would have spent more than this."""
