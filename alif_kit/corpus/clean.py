@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import html
 import re
+import tomllib
 from collections import Counter
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -34,53 +36,16 @@ SAMPLE = 25  # words at the beginning, middle and end that show the language
 PROSE_WORDS = 40
 TEMPLATE_DEPTH = 10
 
-# Section headings at which an article's text is over, as normalize and casefold leave them.
-_ENDINGS = """
-حوالہ جات|حوالے|حواشی|حواشی و حوالہ جات|حوالہ جات و حواشی|مزید دیکھیے|مزید دیکھیں|مزید دیکھئے|یہ بھی دیکھیے|مزید پڑھیے|مزید پڑھیں
-مزید مطالعہ|بیرونی روابط|بیرونی ربط|بیرونی کڑیاں|خارجی روابط|روابط|کتابیات|نگار خانہ|متعلقہ مضامین
-references|notes|footnotes|citations|sources|notes and references|external links|see also|further reading|bibliography|gallery
-"""
-ENDINGS = frozenset(_ENDINGS.strip().replace("\n", "|").split("|"))
-_PAGES = "(?:File|Image|Category|فائل|تصویر|زمرہ)"
-# What must be in the text for the pattern to be tried (a plain search is many times as fast), the pattern, what it leaves.
-_MARKUP = tuple(
-    (signs, re.compile(pattern, re.DOTALL | re.IGNORECASE | re.MULTILINE), kept)
-    for signs, pattern, kept in (
-        (("<!--",), r"<!--.{0,20000}?-->", ""),
-        (("<",), r"<ref\b[^>]*/>|<(ref|math|gallery|timeline|style|script)\b[^>]*>.{0,5000}?</\1\s*>", ""),
-        (("<",), r"<br\s*/?>", "\n"),
-        (("<",), r"</?[a-z][^<>\n]{0,200}>", ""),
-        (("{|",), r"\{\|.{0,20000}?\|\}", ""),
-        (("[[",), rf"\[\[(?!\s*{_PAGES}\s*:)(?:[^\[\]]*\|)?([^\[\]|]*)\]\]", r"\1"),
-        (("[[",), rf"\[\[\s*{_PAGES}\s*:[^\[\]]*\]\]", ""),
-        (("//",), r"\[(?:https?:)?//[^\s\]]{1,500}\s?([^\]\n]{0,300})\]", r"\1"),
-        (("[",), r"\[\s*(?:\d{1,3}(?:[,–-]\d{1,3})*|[a-z]|note \d+|citation needed|حوالہ درکار)\s*\]", ""),
-        (("↑",), "↑ ?", ""),
-        (("''", "__"), r"(?<!\d)'{2,5}|__[A-Z]{3,}__", ""),
-        (("=",), r"^={1,6}([^=\n]+)={1,6}$", lambda heading: heading[1].strip()),
-        (("* ", "# "), r"^[*#]+[ \t]+", ""),
-        (("(",), r"\([،,;؛:\s]*\)", ""),
-        (("(",), r"\(\s*[،,;؛]\s*", "("),
-    )
-)
+_TABLE = tomllib.loads(Path(__file__).with_name("clean.toml").read_text("utf-8"))
+ENDINGS = frozenset(_TABLE["endings"])
+_ANY = re.DOTALL | re.IGNORECASE | re.MULTILINE
+_MARKUP = [(signs, re.compile(pattern, _ANY), kept) for signs, pattern, kept in _TABLE["markup"]]
+_PATTERNS = {name: re.compile(pattern) for name, pattern in _TABLE["patterns"].items()}
 _TEMPLATE = re.compile(r"\{\{[^{}]*\}\}")
 _LONG_BLANK = re.compile(r"[^\S\n]{50,}")  # no indentation is so deep, and some patterns take the square of its length
 _SPACE_LEFT = re.compile(" (?=[۔،؛])")
-_PAGE_LINE = re.compile(r"(?:زمرہ|سانچہ|فائل|تصویر|category|template|file|image)\s?:", re.IGNORECASE)
-_STUB_NOTICES = ("نامکمل مضمون ہے", "اضافہ کر کے ویکیپیڈیا", "article is a stub", "help Wikipedia by expanding")
 _BLANK_LINES = re.compile("\n{3,}")
 _SENTENCE_END = re.compile(r"[۔؟!.](?=\s|$)")
-
-_REDIRECT = re.compile(r"#?\s?(?:redirect|رجوع مکرر)\b", re.IGNORECASE)
-_LIST_TITLE = re.compile(r"(?:فہرست|lists? of|index of|outline of)\s|.*\sکی فہرست$", re.IGNORECASE)
-_AMBIGUOUS = re.compile(r"ضد ابہام|disambiguation", re.IGNORECASE)
-_MAY_REFER = re.compile(
-    r"مراد (?:ہو|لی جا|لیے جا) سک.{0,40}:$|(?:may|can|could) (?:also |commonly )?refer to[^.]{0,30}:$", re.MULTILINE
-)
-_BOT_PAGE = re.compile(
-    r"کا رقبہ [\d.,]+ مربع .{0,80}آبادی [\d.,]+ افراد|نظام شمسی .{0,60}سیارچہ"
-    r"|^.{0,80} is an? (?:village|commune|hamlet|asteroid|species of \w+|genus of \w+) "
-)
 _KINDS = {"space": str.isspace, "cell": lambda sign: sign.isdecimal() or sign == "|", "markup": lambda sign: sign in r"{}[]<>\=_^~"}
 
 
@@ -126,7 +91,7 @@ def is_prose(line: str) -> bool:
 
 def is_boilerplate_line(line: str) -> bool:
     """Categories, templates, files, calls to expand a stub, and lines of nothing but signs such as `• | —`."""
-    if _PAGE_LINE.match(line) or (len(line) < 200 and any(notice in line for notice in _STUB_NOTICES)):
+    if _PATTERNS["page_line"].match(line) or (len(line) < 200 and any(notice in line for notice in _TABLE["stub_notices"])):
         return True
     return bool(line) and len(line) < 20 and not any(map(str.isalnum, line))
 
@@ -166,11 +131,12 @@ def _kind_of() -> np.ndarray:
 def boilerplate(document: Document) -> bool:
     """A redirect, a disambiguation page, a page that is a list, or the pattern of a page made by a bot."""
     text, title, head = document.text, document.title, document.text[:300]
-    if _REDIRECT.match(head) or _LIST_TITLE.match(title) or _AMBIGUOUS.search(title) or _MAY_REFER.search(head):
+    of_title = _PATTERNS["list_title"].match(title) or _PATTERNS["ambiguous"].search(title)
+    if of_title or _PATTERNS["redirect"].match(head) or _PATTERNS["may_refer"].search(head):
         return True
     ambiguous = "ضد ابہام" in head
     stub = (ambiguous or len(text) < 8 * STUB_WORDS) and len(words(text)) < STUB_WORDS
-    return stub and (ambiguous or bool(_BOT_PAGE.search(text)))
+    return stub and (ambiguous or bool(_PATTERNS["bot_page"].search(text)))
 
 
 def table(document: Document) -> bool:

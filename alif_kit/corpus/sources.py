@@ -64,14 +64,11 @@ def _document(row: Any, field: str, source: str, language: str) -> Document | No
         found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
         column = "text" if source.endswith(".txt") else field
         raise UserError(f"{source} has no column {column!r} but {found}; set corpus.text_field to the one that holds the text")
-    text, title = row[field], row.get("title")
-    if text is not None and not isinstance(text, str):
-        raise UserError(
-            f"column {field!r} of {source} holds {type(text).__name__}; set corpus.text_field to the one that holds text"
-        )
-    if not text or not text.strip():
-        return None
-    return Document(text, title=title if isinstance(title, str) else "", language=language)
+    text, title = "" if row[field] is None else row[field], row.get("title")
+    if not isinstance(text, str):
+        kind = type(text).__name__
+        raise UserError(f"column {field!r} of {source} holds {kind}; set corpus.text_field to the one that holds text")
+    return Document(text, title=title if isinstance(title, str) else "", language=language) if text.strip() else None
 
 
 def _text_rows(path: Path) -> Iterator[dict[str, str]]:

@@ -11,7 +11,7 @@ import io
 import json
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -79,42 +79,32 @@ def load(base: Base, path: str | Path, adapter: Path | None = None) -> Loaded:
     except OSError as error:
         raise UserError(f"base.model {path} cannot be loaded: {str(error).splitlines()[0]}") from None
     if adapter is not None:
-        model = _with_adapter(model, adapter)
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
     return Loaded(model, tokenizer, str(next(model.parameters()).device))
-
-
-def _with_adapter(model: Any, adapter: Path) -> Any:
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
 
 
 def attach(loaded: Loaded, config: Config, rows: list[int] | None = None) -> None:
     """Put a fresh adapter of the configured shape on the base. `rows`: the vocabulary rows to train (lora.train_vocab = rows)."""
-    unsloth = prepare()
-    lora = config.lora
-    modules = [*lora.target_modules, *(VOCAB_MODULES if lora.train_vocab == "full" else ())]
-    loaded.model = unsloth.FastLanguageModel.get_peft_model(
+    lora, base = config.lora, loaded.model.config
+    tied = getattr(base, "tie_word_embeddings", False)
+    matrices = VOCAB_MODULES[:1] if tied else VOCAB_MODULES  # a tied lm_head follows embed_tokens by itself (peft)
+    loaded.model = prepare().FastLanguageModel.get_peft_model(
         loaded.model,
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         use_rslora=lora.rslora,
-        target_modules=modules,
+        target_modules=[*lora.target_modules, *(VOCAB_MODULES if lora.train_vocab == "full" else ())],
         use_gradient_checkpointing="unsloth" if loaded.device.startswith("cuda") else False,
         random_state=config.seed,
-        **({} if rows is None else {"trainable_token_indices": _row_modules(loaded.model, rows)}),
-        **({"exclude_modules": VISION} if hasattr(loaded.model.config, "vision_config") else {}),
+        **({} if rows is None else {"trainable_token_indices": dict.fromkeys(matrices, rows)}),
+        **({"exclude_modules": VISION} if hasattr(base, "vision_config") else {}),
     )
     for name, parameter in loaded.model.named_parameters():
         if ROW_WEIGHT in name:
             parameter.requires_grad_(True)  # on a card, Unsloth freezes all that is no LoRA matrix
-
-
-def _row_modules(model: Any, rows: list[int]) -> dict[str, list[int]]:
-    """The rows by matrix: a tied lm_head follows embed_tokens by itself (peft)."""
-    tied = getattr(model.config, "tie_word_embeddings", False)
-    return {"embed_tokens": rows} if tied else dict.fromkeys(VOCAB_MODULES, rows)
 
 
 def continue_adapter(loaded: Loaded, config: Config, adapter: Path) -> None:
@@ -125,8 +115,7 @@ def continue_adapter(loaded: Loaded, config: Config, adapter: Path) -> None:
     saved = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
     indices = saved.get("trainable_token_indices") or {}
     attach(loaded, config, indices.get("embed_tokens") if isinstance(indices, dict) else indices)
-    state = load_file(str(adapter / "adapter_model.safetensors"))
-    outcome = set_peft_model_state_dict(loaded.model, state)
+    outcome = set_peft_model_state_dict(loaded.model, load_file(str(adapter / "adapter_model.safetensors")))
     if outcome.unexpected_keys:
         raise UserError(f"{adapter} has weights this adapter lacks ({outcome.unexpected_keys[0]}); expected the same lora settings")
 
@@ -137,9 +126,8 @@ def rows_at_their_own_rate(trainer: Any, rate: float) -> None:
     def create_optimizer(model: Any = None) -> Any:
         if trainer.optimizer is None:
             kind, options = trainer.get_optimizer_cls_and_kwargs(trainer.args, trainer.model)
-            trained = [(n, p) for n, p in (model or trainer.model).named_parameters() if p.requires_grad]
-            rows = [p for n, p in trained if ROW_WEIGHT in n]
-            rest = [p for n, p in trained if ROW_WEIGHT not in n]
+            trained = {n: p for n, p in (model or trainer.model).named_parameters() if p.requires_grad}
+            rest, rows = ([p for n, p in trained.items() if (ROW_WEIGHT in n) == vocabulary] for vocabulary in (False, True))
             decay = {"weight_decay": trainer.args.weight_decay}
             trainer.optimizer = kind([{"params": rest, **decay}, {"params": rows, "lr": rate, **decay}], **options)
         return trainer.optimizer
@@ -149,12 +137,9 @@ def rows_at_their_own_rate(trainer: Any, rate: float) -> None:
 
 def merge(base: Base, path: str | Path, adapter: Path, folder: Path) -> None:
     """Write the base with the adapter in it, in 16 bit on a card and 32 on a CPU, as safetensors with its tokenizer."""
-    from dataclasses import replace
-
     loaded = load(replace(base, load_in_4bit=False), path, adapter)
-    merged = loaded.model.merge_and_unload()
-    merged.save_pretrained(str(folder), safe_serialization=True)
-    loaded.tokenizer.save_pretrained(str(folder))
+    loaded.model = loaded.model.merge_and_unload()
+    save(loaded, folder)
 
 
 def write_merged(loaded: Loaded, folder: Path, chat_format: str, shard: str) -> None:
@@ -169,8 +154,7 @@ def write_merged(loaded: Loaded, folder: Path, chat_format: str, shard: str) -> 
     known = merged.generation_config.eos_token_id
     ends = answer_ends(loaded.tokenizer, chat_format) | set(known if isinstance(known, list) else [known]) - {None}
     merged.generation_config.eos_token_id = sorted(ends) if len(ends) > 1 else next(iter(ends))
-    merged.save_pretrained(str(folder), safe_serialization=True, max_shard_size=shard)
-    loaded.tokenizer.save_pretrained(str(folder))
+    save(replace(loaded, model=merged), folder, max_shard_size=shard)
 
 
 def export_gguf(merged: Path, quants: list[str], folder: Path) -> list[Path]:
@@ -184,22 +168,20 @@ def export_gguf(merged: Path, quants: list[str], folder: Path) -> list[Path]:
     except RuntimeError as error:
         raise StoppedError(f"Unsloth's GGUF exporter stopped: {' '.join(str(error).split())[:300]}") from None
     by_quant = {quant: next((Path(f) for f in made if quant in Path(f).name.lower()), None) for quant in quants}
-    absent = [quant for quant, path in by_quant.items() if path is None]
-    if absent:
+    if absent := [quant for quant, path in by_quant.items() if path is None]:
         raise StoppedError(f"Unsloth's GGUF exporter made no {absent[0]}; it made {', '.join(Path(f).name for f in made)}")
-    return [path for path in by_quant.values() if path]
+    return list(by_quant.values())
 
 
-def save_adapter(loaded: Loaded, folder: Path) -> None:
-    """Write adapter and tokenizer as safetensors."""
-    loaded.model.save_pretrained(str(folder), safe_serialization=True)
+def save(loaded: Loaded, folder: Path, **options: Any) -> None:
+    """Write the model, or its adapter alone, and the tokenizer as safetensors."""
+    loaded.model.save_pretrained(str(folder), safe_serialization=True, **options)
     loaded.tokenizer.save_pretrained(str(folder))
 
 
 def trainer_classes() -> tuple[Any, Any]:
     """UnslothTrainer and UnslothTrainingArguments (trl's SFT pair, with a learning rate of its own for the embeddings)."""
-    unsloth = prepare()
-    return unsloth.UnslothTrainer, unsloth.UnslothTrainingArguments
+    return prepare().UnslothTrainer, prepare().UnslothTrainingArguments
 
 
 def train_in_float32(model: Any) -> None:

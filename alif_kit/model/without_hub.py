@@ -11,10 +11,7 @@ from pathlib import Path
 from alif_kit.core import UserError
 from alif_kit.model import smollm2, tiny_base
 
-BUILDERS: dict[str, Callable[[str, int], Path]] = {
-    "tiny": tiny_base.build,
-    "smollm2": lambda language, seed: smollm2.build(),
-}
+BUILDERS: dict[str, Callable[[str, int], Path]] = {"tiny": tiny_base.build, "smollm2": lambda language, seed: smollm2.build()}
 """By the name that `base.model` and `alif base` take: language and seed to the checkpoint's folder."""
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from alif_kit.core import Run, UserError
 from alif_kit.core.records import read_jsonl, stable_id
+from alif_kit.languages.contamination import rows_of
 from alif_kit.model.chat_format import Message
 
 TABLE = Path(__file__).with_name("mixture.toml")
@@ -33,7 +34,7 @@ class Source:
     config: str = ""
     split: str = "train"
     path: str = ""
-    columns: Mapping[str, str] = field(default_factory=lambda: dict(ALPACA_COLUMNS))
+    columns: Mapping[str, str] = field(default_factory=ALPACA_COLUMNS.copy)
     category: str = "instructions"
     language: str = ""
     read: int = 0
@@ -66,15 +67,10 @@ def known() -> dict[str, Source]:
     return {name: Source(name=name, **entry) for name, entry in table()["sources"].items()}
 
 
-def named_mixture(name: str) -> dict[str, int]:
-    """A mixture of the table as `mixture.sources` takes it: `named_mixture("paper")["openorca"] == 10000`."""
-    return dict(table()["mixtures"][name])
-
-
 def find(name: str) -> Source:
     """The source a key of `mixture.sources` means. Raises UserError for a key that means none."""
-    if name in known():
-        return known()[name]
+    if source := known().get(name):
+        return source
     if Path(name).suffix in FILES:
         return Source(name=name, path=name)
     hub, *rest = name.split(":")
@@ -104,7 +100,11 @@ def check(run: Run) -> list[str]:
 def read(source: Source, run: Run) -> Iterator[Row | None]:
     """The source's rows in its own order. Raises UserError when it is not there or lacks the columns."""
     _check_address(source)
-    for number, row in enumerate(islice(_raw(source, run), source.read or None)):
+    if source.name == "own":
+        rows = read_jsonl(run.require("data", "train.jsonl", stage="generate"))
+    else:
+        rows = _file_rows(Path(source.path)) if source.path else _hub_rows(source)
+    for number, row in enumerate(islice(rows, source.read or None)):
         if number == 0:
             _check_columns(source, row)
         yield conversation_of(row, source.columns)
@@ -120,19 +120,9 @@ def _check_address(source: Source) -> None:
         )
 
 
-def _raw(source: Source, run: Run) -> Iterable[Any]:
-    if source.name == "own":
-        return read_jsonl(run.require("data", "train.jsonl", stage="generate"))
-    return _file_rows(Path(source.path)) if source.path else _hub_rows(source)
-
-
 def _file_rows(path: Path) -> Iterable[Any]:
-    if path.suffix == ".jsonl":
-        return read_jsonl(path)
-    if path.suffix == ".parquet":
-        from pyarrow import parquet
-
-        return parquet.read_table(path).to_pylist()
+    if path.suffix != ".json":
+        return rows_of(str(path))
     try:
         rows = json.loads(path.read_text("utf-8"))
     except ValueError as error:
@@ -167,38 +157,27 @@ def _check_columns(source: Source, row: Any) -> None:
 
 
 def conversation_of(row: Any, columns: Mapping[str, str] = ALPACA_COLUMNS) -> Row | None:
-    """Messages of a row, or None when it is no conversation.
+    """Messages of a row, an optional system line, then user and assistant in turn, none empty; None when it is no conversation.
 
     `{"instruction": "سلام", "input": "", "output": "وعلیکم السلام"}` → a user's message and an answer.
     """
     if not isinstance(row, dict):
         return None
-    messages = row.get(columns.get("messages", "messages"))
-    checked = _messages(messages) if messages is not None else _task(row, columns)
-    return Row(tuple(checked)) if checked and _takes_turns(checked) else None
-
-
-def _task(row: dict[str, Any], columns: Mapping[str, str]) -> list[Message] | None:
-    value = {name: row.get(column) or "" for name, column in columns.items()}
-    if not all(isinstance(text, str) for text in value.values()):
-        return None
-    value = {name: text.strip() for name, text in value.items()}
-    system = [{"role": "system", "content": value["system"]}] if value.get("system") else []
-    material = {"input": value["input"]} if value.get("input") else {}
-    asked = {"role": "user", "content": value.get("instruction", "")} | material
-    return [*system, asked, {"role": "assistant", "content": value.get("output", "")}]
-
-
-def _messages(messages: Any) -> list[Message] | None:
+    given = row.get(columns.get("messages", "messages"))
     try:
-        return [{"role": m["role"], "content": m["content"].strip()} for m in messages]
+        messages = _task(row, columns) if given is None else [{"role": m["role"], "content": m["content"].strip()} for m in given]
     except (TypeError, KeyError, AttributeError):
         return None
-
-
-def _takes_turns(messages: list[Message]) -> bool:
-    """An optional system line, then user and assistant in turn, the answer last, nothing empty."""
     roles = [m["role"] for m in messages]
-    turns = roles[1:] if roles[0] == "system" else roles
+    turns = roles[1:] if roles[:1] == ["system"] else roles
     paired = bool(turns) and turns == ["user", "assistant"] * (len(turns) // 2)
-    return paired and all(m["content"] for m in messages)
+    return Row(tuple(messages)) if paired and all(m["content"] for m in messages) else None
+
+
+def _task(row: dict[str, Any], columns: Mapping[str, str]) -> list[Message]:
+    """A row of columns as messages. Raises AttributeError or TypeError for a value that is no text."""
+    value = dict.fromkeys(("system", "instruction", "input", "output"), "")
+    value |= {name: str.strip(row.get(column) or "") for name, column in columns.items()}
+    system = [{"role": "system", "content": value["system"]}] if value["system"] else []
+    asked = {"role": "user", "content": value["instruction"]} | ({"input": value["input"]} if value["input"] else {})
+    return [*system, asked, {"role": "assistant", "content": value["output"]}]

@@ -13,7 +13,6 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,10 @@ def finetuning_rows(run: Run, tokenizer: Any) -> tuple[list[list[int]], dict[str
             source = conversations.find(name)
             rows = list(conversations.read(source, run))
         except UserError as error:
-            counts["skipped"][name] = _skip(name, error, run.config)
+            if not run.config.mixture.skip_missing:
+                raise
+            print(f"fine-tuning goes on without {name}: {error}", file=sys.stderr)
+            counts["skipped"][name] = str(error)
             continue
         used, counts["sources"][name] = judge.choose(source, rows, source.cap if cap < 0 else cap)
         chosen += used
@@ -52,8 +54,7 @@ def finetuning_rows(run: Run, tokenizer: Any) -> tuple[list[list[int]], dict[str
 
 def held_out_rows(run: Run, tokenizer: Any) -> list[list[int]]:
     """Token ids of the run's held-out tasks that fit, for the loss during training."""
-    path = run.require("data", "eval.jsonl", stage="generate")
-    rows = (conversations.conversation_of(row) for row in read_jsonl(path))
+    rows = map(conversations.conversation_of, read_jsonl(run.require("data", "eval.jsonl", stage="generate")))
     tokens = (tokens_of(row, tokenizer, run.config) for row in rows if row)
     return [ids for ids in tokens if len(ids) <= run.config.base.max_seq_length]
 
@@ -71,9 +72,8 @@ def evaluation_texts(row: Row, *, whole: bool) -> list[str]:
     ("which of these four labels…") and differ in the material, which is what must not stand on both sides.
     """
     messages = [m for m in row.messages if m["role"] != "system"]
-    material = [m.get("input", "") for m in messages]
-    contents = [message_text(m) if whole or not m.get("input") else "" for m in messages]
-    return [text for text in contents + material if text]
+    material = [m["input"] for m in messages if m.get("input")]
+    return [message_text(m) for m in messages if whole or not m.get("input")] + material
 
 
 @dataclass
@@ -92,8 +92,12 @@ class _Judge:
         self.control = re.compile("|".join(map(re.escape, sorted(frame))) or "(?!)")
 
     def choose(self, source: Source, rows: list[Row | None], cap: int) -> tuple[list[tuple[str, list[int]]], dict[str, Any]]:
-        """Rows that are used, each with its place in the order, and the source's counts. `cap` 0 takes all."""
-        order = sorted(((self._place(source, row), row) for row in rows if row), key=lambda pair: pair[0])
+        """Rows that are used, each with its place in the order, and the source's counts. `cap` 0 takes all.
+
+        The place comes from seed, name and content: the same on every machine and for a file in any folder.
+        """
+        name = Path(source.name).name
+        order = sorted(((stable_id(self.run.config.seed, name, row.id), row) for row in rows if row), key=lambda pair: pair[0])
         reasons, sets, too_long, used = Counter(malformed=len(rows) - len(order)), Counter(), [], []
         for place, row in order:
             if cap and len(used) >= cap:
@@ -111,37 +115,25 @@ class _Judge:
             "tokens": sum(len(ids) for _, ids in taken),
             "passes": source.weight,
             "contaminated": dict(sorted(sets.items())),
-            "duplicate": reasons["duplicate"],
-            "control_text": reasons["control_text"],
-            "malformed": reasons["malformed"],
+            **{reason: reasons[reason] for reason in ("duplicate", "control_text", "malformed")},
             "too_long": too_long,
             "beyond_cap": len(rows) - reasons.total(),
         }
         return taken, counts | {key: getattr(source, key) for key in ("category", "language", "licence", "url")}
 
-    def _place(self, source: Source, row: Row) -> str:
-        """Where the row stands in the shuffle: the same on every machine and for a file in any folder."""
-        return stable_id(self.run.config.seed, Path(source.name).name, row.id)
-
     def _verdict(self, row: Row, sets: Counter[str]) -> tuple[str, list[int]]:
-        """The reason to leave the row out, or "" and its tokens."""
+        """The reason to leave the row out, or "" and its tokens. `sets` counts the evaluation sets that rows overlap with."""
         if row.id in self.seen:
             return "duplicate", []
         self.seen.add(row.id)
-        overlap = self._overlap(row)
-        if overlap:
+        own = self.held_out.overlap(*evaluation_texts(row, whole=False))
+        if overlap := self.evaluation_sets.overlap(*evaluation_texts(row, whole=True)) or (own and HELD_OUT):
             sets[overlap] += 1
             return "contaminated", []
         if any(self.control.search(message_text(m)) for m in row.messages):
             return "control_text", []
         ids = tokens_of(row, self.tokenizer, self.run.config)
         return ("too_long", []) if len(ids) > self.run.config.base.max_seq_length else ("", ids)
-
-    def _overlap(self, row: Row) -> str:
-        """The evaluation set the row overlaps with, or ""."""
-        public = self.evaluation_sets.overlap(*evaluation_texts(row, whole=True))
-        own = self.held_out.overlap(*evaluation_texts(row, whole=False))
-        return public or (HELD_OUT if own else "")
 
 
 def _repeated(used: list[tuple[str, list[int]]], weight: float) -> list[tuple[str, list[int]]]:
@@ -150,21 +142,13 @@ def _repeated(used: list[tuple[str, list[int]]], weight: float) -> list[tuple[st
     return whole[: round(len(used) * weight)]
 
 
-def _skip(name: str, error: UserError, config: Config) -> str:
-    """The sentence for a source that is left out; the error itself when that is not allowed."""
-    if not config.mixture.skip_missing:
-        raise error
-    print(f"fine-tuning goes on without {name}: {error}", file=sys.stderr)
-    return str(error)
-
-
 def _add_up(counts: dict[str, Any], config: Config) -> None:
     """Totals over the sources, and each one's share of the tokens. Raises UserError when there is nothing to train on."""
-    entries: Iterable[dict[str, Any]] = counts["sources"].values()
+    entries: list[dict[str, Any]] = list(counts["sources"].values())
     counts["rows"] = sum(round(entry["rows_used"] * entry["passes"]) for entry in entries)
     counts["tokens"] = sum(entry["tokens"] for entry in entries)
     counts["too_long"] = [row for entry in entries for row in entry["too_long"]]
-    if counts["too_long"] and not counts["rows"]:
+    if not counts["rows"] and counts["too_long"]:
         raise UserError(
             f"no conversation fits within base.max_seq_length = {config.base.max_seq_length} tokens, {len(counts['too_long'])} are "
             "longer; raise it"

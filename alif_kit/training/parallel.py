@@ -8,15 +8,15 @@ back with the same losses.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, NoReturn
 
+from alif_kit.core import UserError
 from alif_kit.core.config import Optimisation
-from alif_kit.core.errors import UserError
 
 
 def command(processes: int, arguments: list[str]) -> list[str]:
@@ -28,15 +28,9 @@ def command(processes: int, arguments: list[str]) -> list[str]:
 
 def _without(arguments: list[str]) -> list[str]:
     """`["pretrain", "--gpus", "2", "--run", "r"] -> ["pretrain", "--run", "r"]`."""
-    kept, skip = [], False
-    for argument in arguments:
-        if skip or argument.startswith("--gpus="):
-            skip = False
-        elif argument == "--gpus":
-            skip = True
-        else:
-            kept.append(argument)
-    return kept
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--gpus")
+    return own.parse_known_args(arguments)[1]
 
 
 def launch(processes: int, opt: Optimisation, stage: str) -> None:
@@ -81,14 +75,9 @@ def is_main() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-@contextmanager
-def main_first() -> Iterator[None]:
+def main_first() -> AbstractContextManager[None]:
     """The first process runs the body alone, then the others, which find its files."""
-    if world_size() == 1:
-        yield
-        return
-    with _state().main_process_first():
-        yield
+    return nullcontext() if world_size() == 1 else _state().main_process_first()
 
 
 def wait() -> None:

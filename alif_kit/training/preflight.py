@@ -19,6 +19,9 @@ OLDEST = (7, 0)
 VOCABULARY = ("embed_tokens", "lm_head")
 GIB = 1024**3
 
+Rows = Iterable[dict[str, list[int]]]
+"""`input_ids` and `labels` of each; read once, one at a time."""
+
 
 def check_gpu(gpu: Gpu | None, preset: str) -> str:
     """A warning to print, or "" when the card will do. Raises UserError for a card that today's torch has left behind."""
@@ -44,13 +47,7 @@ def check_tokenizer(tokenizer: Any) -> None:
 
 
 def check_rows(
-    rows: Iterable[dict[str, list[int]]],
-    tokenizer: Any,
-    *,
-    ends_with_eos: bool,
-    length: int = 0,
-    ends: Collection[int] = (),
-    documents: int = 0,
+    rows: Rows, tokenizer: Any, *, ends_with_eos: bool, length: int = 0, ends: Collection[int] = (), documents: int = 0
 ) -> dict[str, Any]:
     """One BOS per row at most, some label left to learn, nothing too long, and EOS where something ends.
 
@@ -103,12 +100,10 @@ def check_trainable(model: Any, train_vocab: str, target_modules: Collection[str
     adapters = [name for name in trained if "lora_" in name]
     if not adapters:
         raise UserError("no LoRA weight is trainable; check lora.target_modules against the base's layer names")
-    absent = [module for module in target_modules if not any(f".{module}." in name for name in adapters)]
-    if absent:
+    if absent := [module for module in target_modules if not any(f".{module}." in name for name in adapters)]:
         raise UserError(f"{absent[0]} has no trainable LoRA weight; check lora.target_modules against the base's layer names")
     vocabulary = vocabulary_parameters(trained)
-    rows = [name for name in vocabulary if "trainable_tokens" in name]
-    found = "none" if not vocabulary else "rows" if len(rows) == len(vocabulary) else "full"
+    found = "none" if not vocabulary else "rows" if all("trainable_tokens" in name for name in vocabulary) else "full"
     if found != train_vocab:
         raise UserError(
             f"lora.train_vocab is {train_vocab}, but of the vocabulary {found} is trainable ({len(vocabulary)} matrices)"
@@ -138,8 +133,7 @@ def check_embedding_rate(model: Any, optimiser: Any, embedding_learning_rate: fl
 
 def check_disk(folder: Path, needed: int) -> int:
     """Free bytes where `folder` is or will be. Raises UserError when checkpoints of `needed` bytes would not fit."""
-    folder = Path(folder).absolute()
-    place = next(path for path in (folder, *folder.parents) if path.exists())
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     if free < needed:
         raise UserError(

@@ -12,8 +12,8 @@ from typing import Any
 
 from alif_kit.core.progress import in_notebook
 from alif_kit.languages.text import urdu_purity
+from alif_kit.training.preflight import IGNORED
 
-IGNORED = -100
 ACCENT, FAINT, INK = "#0f766e", "#cbd5e1", "#1f2933"
 
 Piece = tuple[str, bool]
@@ -46,21 +46,18 @@ def first_example(row: dict[str, list[int]], tokenizer: Any, stage: str, counts:
     """Print the first row as the model will see it, and the tokens by source of a mixture, before the first step."""
     from rich.console import Console
 
-    console = Console(stderr=True)
     pieces = masked_example(row["input_ids"], row.get("labels", row["input_ids"]), tokenizer)
     if in_notebook():
-        _on_page(f"First example of {stage}: what is learnt has the strong edge, what is only read the pale one.", pieces)
+        from IPython.display import HTML, display
+
+        title = f"First example of {stage}: what is learnt has the strong edge, what is only read the pale one."
+        display(HTML(f"<i>{title}</i>{to_html(pieces)}"))
         return
+    console = Console(stderr=True)
     for name, entry in counts.get("sources", {}).items():
         console.print(f"{name}: {entry['rows_used']:,} of {entry['rows']:,} rows, {entry['tokens']:,} tokens, {entry['share']:.1%}")
     console.print(f"first example of {stage}: what is learnt in bold green, what is only read dim", style="italic")
     console.print(to_terminal(pieces))
-
-
-def _on_page(title: str, pieces: list[Piece]) -> None:
-    from IPython.display import HTML, display
-
-    display(HTML(f"<i>{escape(title)}</i>{to_html(pieces)}"))
 
 
 def to_html(pieces: list[Piece]) -> str:
@@ -72,11 +69,9 @@ def _block(text: str, learnt: bool) -> str:
     urdu = urdu_purity(text) > 0.5
     direction = 'dir="rtl" lang="ur"' if urdu else 'dir="auto"'
     font = "font-family:'Noto Nastaliq Urdu',serif;line-height:2.3" if urdu else "line-height:2"
-    colour = (
-        f"border-inline-start:4px solid {ACCENT};color:{INK}" if learnt else f"border-inline-start:4px solid {FAINT};color:#64748b"
-    )
+    edge, colour = (ACCENT, INK) if learnt else (FAINT, "#64748b")
     title = "learnt: the loss is taken here" if learnt else "masked: read, not learnt"
-    style = f"white-space:pre-wrap;{font};padding:0 0.6em;{colour}"
+    style = f"white-space:pre-wrap;{font};padding:0 0.6em;border-inline-start:4px solid {edge};color:{colour}"
     return f'<div {direction} title="{title}" style="{style}">{escape(text)}</div>'
 
 
@@ -85,9 +80,9 @@ def budget_plot(counts: dict[str, Any]) -> str:
     entries = sorted(counts["sources"].items(), key=lambda item: -item[1]["tokens"])
     if not entries:
         return ""
-    most = max(entry["tokens"] for _, entry in entries) or 1
+    most, height = max(1, entries[0][1]["tokens"]), 26 * len(entries)
     bars = "".join(_bar(26 * n, name, entry, most) for n, (name, entry) in enumerate(entries))
-    size = f'viewBox="0 0 720 {26 * len(entries)}" width="720" height="{26 * len(entries)}"'
+    size = f'viewBox="0 0 720 {height}" width="720" height="{height}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="sans-serif" font-size="13">{bars}</svg>'
 
 

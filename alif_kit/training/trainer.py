@@ -178,7 +178,7 @@ def _leave(watch: Watch, loaded: seam.Loaded, state: Any, found: dict[str, Any],
     if not parallel.is_main():
         return summary
     with _whole(folder / "adapter") as partial:
-        seam.save_adapter(loaded, partial)
+        seam.save(loaded, partial)
     callback.write_metrics(folder, state.log_history)
     facts |= {"device": loaded.device, "tokens_in": round(watch.tokens_per_step * state.global_step)}
     write_json(folder / "summary.json", summary)

@@ -313,7 +313,7 @@ def test_minus_one_is_the_source_s_own_cap(tmp_path, hub, monkeypatch):
 
 
 def test_the_papers_mixture_is_105_thousand_rows():
-    paper = conversations.named_mixture("paper")
+    paper = conversations.table()["mixtures"]["paper"]
     assert paper == {"own": 0, "urdu_alpaca": 32914, "uls_wsd": 0, "alpaca_en": 10400, "openorca": 10000}
     assert sum(paper.values()) + sum(config.PAPER_TARGETS.values()) == 105_000
     assert set(paper) <= set(conversations.known())
