@@ -124,7 +124,7 @@ def sentence(fault: dict[str, Any], rows: list[Row]) -> str:
         return f"{name} {fault['ctx']['error']}".strip()
     row = next((row for row in rows if row.name == name), None)
     if kind in ("greater_than_equal", "less_than_equal") and row:
-        return f"{name} is {value}; expected {row.allowed}"
+        return f"{name} is {float(value) if row.kind == 'float' else value}; expected {row.allowed}"
     in_a_field = any(name.startswith(f"{row.name}.") for row in rows)
     expected = (
         (row.allowed if kind == "literal_error" else row.kind) if row else kind.split("_")[0] if in_a_field else "a table of fields"
