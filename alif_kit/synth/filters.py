@@ -6,8 +6,6 @@ compared between runs. Novelty is judged after these, in novelty.py. Words and l
 
 from __future__ import annotations
 
-import ast
-import operator
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -17,32 +15,20 @@ from typing import Any
 from alif_kit.core.records import CATEGORIES, SeedTask
 from alif_kit.languages import pack
 from alif_kit.languages.text import comparison_tokens, identify_language, plain_numbers
-from alif_kit.synth.parse import TAGS, final_answer
+from alif_kit.synth.arithmetic import equations, side_value
+from alif_kit.synth.parse import SIDES, TAGS, final_answer
 
 Filter = Callable[[SeedTask, str], str]
 
 # Words an output may have, by category: (least, most).
-OUTPUT_WORDS = {
-    "generation": (15, 600),
-    "reasoning": (8, 400),
-    "ethics": (12, 500),
-    "qa": (4, 400),
-    "translation": (2, 400),
-    "classification": (1, 8),
-    "sentiment": (1, 4),
-}
+OUTPUT_WORDS = {"generation": (15, 600), "reasoning": (8, 400), "ethics": (12, 500), "qa": (4, 400), "translation": (2, 400)}
+OUTPUT_WORDS |= {"classification": (1, 8), "sentiment": (1, 4)}
 INSTRUCTION_WORDS = (3, 150)
 ALPHABET_SHARE = 0.8
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _CONTACT = re.compile(
     r"https?://|www\.|[\w.+-]+@[\w-]+\.\w|(?<!\d)(?:\+?92|0)3\d{2}[- ]?\d{7}(?!\d)|(?<!\d)\d{5}-\d{7}-\d(?!\d)", re.IGNORECASE
 )
-_TO_PYTHON = str.maketrans({"×": "*", "x": "*", "X": "*", "÷": "/", "−": "-", "–": "-"})
-_RUN = r"[\d.()×xX*÷/+\-−– \t]*"
-_LEFT, _RIGHT = re.compile(_RUN + "$"), re.compile("^" + _RUN)
-_OPERATION = re.compile(r"\d[)\s]*[×xX*÷/+\-−–][(\s]*\d")
-_LIST_NUMBER = re.compile(r"^\s*\d+\s*[.)]\s+")
-_ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
 def first_reason(task: SeedTask, language: str = "ur") -> str:
@@ -52,13 +38,9 @@ def first_reason(task: SeedTask, language: str = "ur") -> str:
 
 def length(task: SeedTask, _: str) -> str:
     """`too_short`, `too_long`: words of instruction and output against the category's limits."""
-    low, high = OUTPUT_WORDS[task.category]
-    for text, least, most in ((task.instruction, *INSTRUCTION_WORDS), (task.output, low, high)):
-        words = len(text.split())
-        if words < least:
-            return "too_short"
-        if words > most:
-            return "too_long"
+    for text, (least, most) in ((task.instruction, INSTRUCTION_WORDS), (task.output, OUTPUT_WORDS[task.category])):
+        if not least <= (words := len(text.split())) <= most:
+            return "too_short" if words < least else "too_long"
     return ""
 
 
@@ -76,8 +58,7 @@ def in_language(task: SeedTask, language: str) -> str:
 def _own_parts(task: SeedTask, language: str) -> list[str]:
     if task.category != "translation":
         return [text for text in _texts(task) if text]
-    sides = ((task.instruction, "asked_in"), (task.input, "source"), (task.output, "target"))
-    return [text for text, key in sides if task.meta.get(key) == pack.settings(language)["code"]]
+    return [text for text, side in zip(_texts(task), SIDES, strict=True) if task.meta.get(side) == pack.settings(language)["code"]]
 
 
 def _is_in(text: str, language: str) -> bool:
@@ -95,7 +76,7 @@ def translation_sides(task: SeedTask, _: str) -> str:
         return "no_payload"
     if task.meta["source"] == task.meta["target"]:
         return "same_language"
-    english = [text for text, key in ((task.input, "source"), (task.output, "target")) if task.meta[key] == "en"]
+    english = [text for text, side in zip(_texts(task)[1:], SIDES[1:], strict=True) if task.meta[side] == "en"]
     return "wrong_language" if any(identify_language(text) not in ("en", "und") for text in english) else ""
 
 
@@ -110,9 +91,9 @@ def label(task: SeedTask, language: str) -> str:
     """`label_not_in_set`, `bad_labels`: the output must be one of at least two different labels."""
     if not task.labels:
         return ""
-    if len(set(task.labels)) < 2 or len(set(task.labels)) != len(task.labels):
-        return "bad_labels"
-    if task.category == "sentiment" and set(task.labels) != set(_words("sentiment_labels", language)):
+    labels = set(task.labels)
+    wrong = task.category == "sentiment" and labels != set(_words("sentiment_labels", language))
+    if wrong or not 2 <= len(labels) == len(task.labels):
         return "bad_labels"
     return "" if task.output in task.labels else "label_not_in_set"
 
@@ -135,7 +116,7 @@ def inconsistent_answer(task: SeedTask, language: str) -> str:
     if any(comparison_tokens(line) != comparison_tokens(answer) for line in earlier):
         return "inconsistent_answer"
     numbers = re.findall(_NUMBER, answer)
-    if len(numbers) != 1 or not _equations(steps):
+    if len(numbers) != 1 or not equations(steps):
         return ""
     known = {float(n) for n in re.findall(_NUMBER, steps + plain_numbers(f"{task.instruction} {task.input}"))}
     return "" if float(numbers[0]) in known else "inconsistent_answer"
@@ -143,43 +124,11 @@ def inconsistent_answer(task: SeedTask, language: str) -> str:
 
 def arithmetic(task: SeedTask, _: str = "ur") -> str:
     """`wrong_arithmetic`: an equation of plain numbers that does not come out (a quotient may be rounded to two places)."""
-    for left, right in _equations(task.output):
-        sides = _value(left), _value(right)
+    for left, right in equations(task.output):
+        sides = side_value(left), side_value(right)
         if None not in sides and abs(sides[0] - sides[1]) > 0.0051 * ("÷" in left or "/" in left) + 1e-9:
             return "wrong_arithmetic"
     return ""
-
-
-def _equations(text: str) -> list[tuple[str, str]]:
-    """Both sides of each equals sign that has an operation before it: `"کل ۳ × ۴ = ۱۲ ہوئے" -> [(" 3 × 4 ", " 12 ")]`."""
-    found = []
-    for line in plain_numbers(text).splitlines():
-        parts = line.split("=")
-        for before, after in zip(parts, parts[1:], strict=False):
-            left, right = _LEFT.search(before)[0], _RIGHT.search(after)[0]
-            if _OPERATION.search(left) and right.strip():
-                found.append((left, right))
-    return found
-
-
-def _value(expression: str) -> float | None:
-    """Value of `(3 + 4) × 250`, None for what is no arithmetic; a list number before it or a dash after it is passed over."""
-    for text in (expression, _LIST_NUMBER.sub("", expression), expression.strip("()+-−–. \t")):
-        try:
-            return _work_out(ast.parse(text.strip().translate(_TO_PYTHON), mode="eval").body)
-        except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
-            continue
-    return None
-
-
-def _work_out(node: ast.AST) -> float:
-    if isinstance(node, ast.Constant):
-        return float(node.value)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_work_out(node.operand)
-    if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
-        return _ARITHMETIC[type(node.op)](_work_out(node.left), _work_out(node.right))
-    raise ValueError(ast.dump(node))
 
 
 def refusal(task: SeedTask, language: str) -> str:
@@ -225,18 +174,6 @@ def _spaced(phrases: Any) -> tuple[str, ...]:
     return tuple(f" {' '.join(comparison_tokens(phrase))} " for phrase in phrases)
 
 
-FILTERS: tuple[Filter, ...] = (
-    prompt_leak,
-    contact_data,
-    length,
-    label,
-    translation_sides,
-    in_language,
-    answer_line,
-    arithmetic,
-    inconsistent_answer,
-    copies_input,
-    refusal,
-    asks_for_media,
-    repetition,
-)
+_OF_FORM = (prompt_leak, contact_data, length, label, translation_sides, in_language)
+_OF_SENSE = (answer_line, arithmetic, inconsistent_answer, copies_input, refusal, asks_for_media, repetition)
+FILTERS: tuple[Filter, ...] = (*_OF_FORM, *_OF_SENSE)

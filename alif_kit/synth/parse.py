@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import UserError
 from alif_kit.core.records import SeedTask
 from alif_kit.languages import pack
 from alif_kit.languages.text import normalize
@@ -25,6 +26,8 @@ from alif_kit.languages.text import normalize
 TAGS = {"instruction": "[ہدایت]", "input": "[مواد]", "labels": "[زمرے]", "output": "[جواب]"}
 EMPTY = "خالی"
 LABELLED = ("classification", "sentiment")
+SIDES = ("asked_in", "source", "target")
+"""Languages in a translation's meta: of its instruction, input and output."""
 _HEADER = re.compile(r"^[ \t]*===[ \t]*[0-9۰-۹٠-٩]+[ \t]*===[ \t]*$", re.MULTILINE)
 _TAG = re.compile(r"^[ \t]*(\[(?:ہدایت|مواد|زمرے|جواب)\])[ \t]*$", re.MULTILINE)
 
@@ -39,16 +42,14 @@ class Parsed:
     raw: str = ""
 
 
-def render(tasks: list[SeedTask] | tuple[SeedTask, ...]) -> str:
+def render(tasks: Sequence[SeedTask], tags: dict[str, str] = TAGS, empty: str = EMPTY, separator: str = "، ") -> str:
     """The text form of tasks, exactly what `parse` accepts."""
-    return "\n".join(_render_one(number, task) for number, task in enumerate(tasks, 1))
-
-
-def _render_one(number: int, task: SeedTask) -> str:
-    parts = [f"=== {number} ===", TAGS["instruction"], task.instruction, TAGS["input"], task.input or EMPTY]
-    if task.labels:
-        parts += [TAGS["labels"], "، ".join(task.labels)]
-    return "\n".join([*parts, TAGS["output"], task.output])
+    lines: list[str] = []
+    for number, task in enumerate(tasks, 1):
+        lines += [f"=== {number} ===", tags["instruction"], task.instruction, tags["input"], task.input or empty]
+        lines += [tags["labels"], separator.join(task.labels)] if task.labels else []
+        lines += [tags["output"], task.output]
+    return "\n".join(lines)
 
 
 def schema(category: str) -> dict[str, Any]:
@@ -68,104 +69,83 @@ def parse(answer: str, finish_reason: str, category: str, language: str = "ur") 
 
     With finish reason `length` the last item was cut off: it is named `truncated` and dropped, whatever it looks like.
     """
-    text = _strip_fence(answer)
-    items = _parse_json(text, category, language) if text.lstrip().startswith("{") else _parse_text(text, category, language)
-    if not items:
-        items = [Parsed(1, None, "malformed", answer[:500])]
+    text, whole = _strip_fence(answer), True
+    if text.startswith("{"):
+        rows, whole = _json_tasks(text)
+        found = [(row, json.dumps(row, ensure_ascii=False)) for row in rows]
+    else:
+        found = [(_fields(block), block.strip()) for block in _HEADER.split(text)[1:]]
+    tasks = [(_task(row if isinstance(row, dict) else {}, category, language), raw[:2000]) for row, raw in found]
+    items = [Parsed(number, task, "" if task else "malformed", raw) for number, (task, raw) in enumerate(tasks, 1)]
+    if not items or not whole:
+        items.append(Parsed(len(items) + 1, None, "malformed", answer[:500] if whole else text[-500:]))
     if finish_reason == "length":
-        last = items[-1]
-        items[-1] = Parsed(last.item, None, "truncated", last.raw)
+        items[-1] = Parsed(items[-1].item, None, "truncated", items[-1].raw)
     return items
 
 
 def _strip_fence(answer: str) -> str:
     text = answer.strip()
-    if text.startswith("```"):
-        text = text.split("\n", 1)[-1].rsplit("```", 1)[0]
-    return text
+    return text.split("\n", 1)[-1].rsplit("```", 1)[0].lstrip() if text.startswith("```") else text
 
 
-def _parse_text(text: str, category: str, language: str) -> list[Parsed]:
-    blocks = _HEADER.split(text)[1:]
-    return [_item(number, _fields(block), category, language, block.strip()) for number, block in enumerate(blocks, 1)]
-
-
-def _fields(block: str) -> dict[str, Any] | None:
-    """The fields of one block; None if a tag is missing, repeated or out of order."""
+def _fields(block: str) -> dict[str, Any]:
+    """The fields of one block; none if a tag is missing, repeated or out of order."""
     names = {tag: name for name, tag in TAGS.items()}
-    pieces = _TAG.split(block)
-    found = [names[tag] for tag in pieces[1::2]]
-    if pieces[0].strip() or found not in (
-        ["instruction", "input", "output"],
-        ["instruction", "input", "labels", "output"],
-    ):
-        return None
-    row: dict[str, Any] = dict(zip(found, (p.strip() for p in pieces[2::2]), strict=True))
-    if row["input"] == EMPTY:
-        row["input"] = ""
+    before, *pieces = _TAG.split(block)
+    found = [names[tag] for tag in pieces[::2]]
+    if before.strip() or found not in (["instruction", "input", "output"], ["instruction", "input", "labels", "output"]):
+        return {}
+    row: dict[str, Any] = dict(zip(found, map(str.strip, pieces[1::2]), strict=True))
     if "labels" in row:
-        row["labels"] = [label.strip() for label in re.split("[،,]", row["labels"]) if label.strip()]
-    return row
+        row["labels"] = split_labels(row["labels"])
+    return row | ({"input": ""} if row["input"] == EMPTY else {})
 
 
-def _parse_json(text: str, category: str, language: str) -> list[Parsed]:
-    rows, whole = _json_tasks(text)
-    items = [
-        _item(n, row if isinstance(row, dict) else None, category, language, json.dumps(row, ensure_ascii=False))
-        for n, row in enumerate(rows, 1)
-    ]
-    if not whole:
-        items.append(Parsed(len(items) + 1, None, "malformed", text[-500:]))
-    return items
+def split_labels(text: str) -> list[str]:
+    """Labels with commas between them, of either script."""
+    return [label for part in re.split("[،,]", text) if (label := part.strip())]
 
 
 def _json_tasks(text: str) -> tuple[list[Any], bool]:
     """The tasks of a JSON answer and whether it was whole; of a cut answer, every task that is complete."""
     try:
         tasks = json.loads(text).get("tasks")
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return _complete_tasks(text), False
     return (tasks, True) if isinstance(tasks, list) else ([], False)
 
 
 def _complete_tasks(text: str) -> list[Any]:
-    """The tasks of an answer that was cut, as far as they are complete."""
     rows, decoder = [], json.JSONDecoder()
     start = text.find("[") + 1
     while start > 0 and (start := text.find("{", start)) >= 0:
         try:
             row, start = decoder.raw_decode(text, start)
-            rows.append(row)
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             break
+        rows.append(row)
     return rows
 
 
-def _item(number: int, row: dict[str, Any] | None, category: str, language: str, raw: str) -> Parsed:
-    task = _task(row, category, language) if row else None
-    return Parsed(number, task, "" if task else "malformed", raw[:2000])
-
-
 def _task(row: dict[str, Any], category: str, language: str) -> SeedTask | None:
-    values = {name: row.get(name, "") for name in ("instruction", "input", "output")}
-    labels = row.get("labels") or []
-    if not all(isinstance(v, str) for v in values.values()) or not all(isinstance(v, str) for v in labels):
+    texts, labels = [row.get(name, "") for name in ("instruction", "output", "input")], row.get("labels") or []
+    if not isinstance(labels, list | str) or not all(isinstance(text, str) for text in (*texts, *labels)):
         return None
     if (category in LABELLED) != bool(labels):
         return None
-    values = {name: normalize(value) for name, value in values.items()}
     try:
-        task = SeedTask(category, labels=tuple(normalize(v) for v in labels), **values)
+        task = SeedTask(category, *map(normalize, texts), tuple(map(normalize, labels)))
     except UserError:
         return None
-    return SeedTask(category, labels=task.labels, meta=infer_meta(task, language), **values)
+    return replace(task, meta=infer_meta(task, language))
 
 
 def infer_meta(task: SeedTask, language: str = "ur") -> dict[str, Any]:
     """What can be read off the text: a translation's languages, a reasoning task's final answer."""
     if task.category == "translation":
-        texts = {"asked_in": task.instruction, "source": task.input, "target": task.output}
-        return {name: _side(text, language) for name, text in texts.items()}
+        texts = (task.instruction, task.input, task.output)
+        return {side: _side(text, language) for side, text in zip(SIDES, texts, strict=True)}
     if task.category == "reasoning" and (found := final_answer(task.output, language)):
         return {"answer": found}
     return {}

@@ -16,34 +16,22 @@ Numbers are drawn from `numbers` {"a": [low, high, step]}, worked out in `derive
 
 from __future__ import annotations
 
-import ast
 import json
-import operator
 import random
 import re
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 from alif_kit.languages.pack import folder
+from alif_kit.synth import parse
+from alif_kit.synth.arithmetic import evaluate
 from alif_kit.synth.parse import LABELLED
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SLOT = re.compile(r"\{(\w+)(?:\.(\w+)|:([^{}]*)|#(\w+))?\}")
 _GENDERS = ("m", "f", "mp", "fp")
 _DRAWS = 1000
-_OPERATORS = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-}
 
 
 @lru_cache
@@ -58,35 +46,26 @@ def compose(category: str, count: int, rng: random.Random, pack: str = "ur") -> 
     Kinds do not repeat until all were used, and variants (labels, directions) take turns, so an answer is balanced.
     """
     book, tasks, seen = lexicon(pack, category), [], set()
-    kinds, turn = _deck(book["kinds"], rng), rng.randrange(60)
+    kinds = [kind for kind in book["kinds"] for _ in range(kind.get("weight", 1))]
+    rng.shuffle(kinds)
+    turn = rng.randrange(60)
     for attempt in range(count * 20):
         if len(tasks) == count:
             break
-        kind = kinds[attempt % len(kinds)]
-        task = _task(category, _spec(book["shared"], kind, turn + len(tasks)), rng, pack)
+        shared = book["shared"] | kinds[attempt % len(kinds)]
+        variants = shared.get("variants") or [{}]
+        task = _task(category, shared | variants[(turn + len(tasks)) % len(variants)], rng, pack)
         if (task["instruction"], task["input"]) not in seen or attempt > count * 10:
             seen.add((task["instruction"], task["input"]))
             tasks.append(task)
     return tasks
 
 
-def _deck(kinds: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
-    deck = [kind for kind in kinds for _ in range(kind.get("weight", 1))]
-    rng.shuffle(deck)
-    return deck
-
-
-def _spec(shared: dict[str, Any], kind: dict[str, Any], turn: int) -> dict[str, Any]:
-    variants = kind.get("variants") or shared.get("variants") or [{}]
-    return {**shared, **kind, **variants[turn % len(variants)]}
-
-
 def _task(category: str, spec: dict[str, Any], rng: random.Random, pack: str) -> dict[str, Any]:
     scope = Scope(spec, rng, lexicon(pack, "words"))
     task = {"category": category} | {name: scope.field(name) for name in ("instruction", "input", "output")}
-    if category in LABELLED:
-        task["labels"] = list(spec["labels"])
-    return task | {"meta": {key: scope.expand(text) for key, text in spec.get("meta", {}).items()}}
+    labels = {"labels": list(spec["labels"])} if category in LABELLED else {}
+    return task | labels | {"meta": {key: scope.expand(text) for key, text in spec.get("meta", {}).items()}}
 
 
 class Scope:
@@ -94,10 +73,8 @@ class Scope:
 
     def __init__(self, spec: dict[str, Any], rng: random.Random, words: dict[str, Any]) -> None:
         self._lists, self._rng = {**words, **spec}, rng
-        self._bound: dict[str, Any] = {}
         self._used: dict[str, list[Any]] = {}
-        if "labels" in spec:
-            self._bound["labels"] = "، ".join(spec["labels"])
+        self._bound: dict[str, Any] = {"labels": "، ".join(spec["labels"])} if "labels" in spec else {}
         self._bound |= _numbers(spec, rng)
 
     def field(self, name: str) -> str:
@@ -115,15 +92,14 @@ class Scope:
 
     def _fill(self, slot: re.Match[str]) -> str:
         name, form, genders, index = slot.groups()
-        if index:
-            entry = self._lists[name][self._bound[index]]
-        else:
-            entry = self._bound[name] if name in self._bound else self._bind(name)
+        if not index and name not in self._bound:
+            self._bind(name)
+        entry = self._lists[name][self._bound[index]] if index else self._bound[name]
         if genders is not None:
             return genders.split("/")[_GENDERS.index(entry["g"])]
         return self.expand(str(entry[form or "n"] if isinstance(entry, dict) else entry))
 
-    def _bind(self, name: str) -> Any:
+    def _bind(self, name: str) -> None:
         """Draw an entry that no other name of the same list holds, as long as there is one."""
         base = name.rstrip("0123456789")
         source = self._lists[base]
@@ -132,7 +108,6 @@ class Scope:
         entry = self._rng.choice([e for e in entries if e not in used] or entries)
         used.append(entry)
         self._bound[name] = self.expand(entry) if isinstance(entry, str) else entry
-        return self._bound[name]
 
 
 def _numbers(spec: dict[str, Any], rng: random.Random) -> dict[str, int]:
@@ -140,7 +115,7 @@ def _numbers(spec: dict[str, Any], rng: random.Random) -> dict[str, int]:
     if "numbers" not in spec:
         return {}
     for _ in range(_DRAWS):
-        values = {name: rng.randrange(span[0], span[1] + 1, (span + [1])[2]) for name, span in spec["numbers"].items()}
+        values = {name: rng.randrange(low, high + 1, *step) for name, (low, high, *step) in spec["numbers"].items()}
         for name, expression in spec.get("derive", {}).items():
             values[name] = evaluate(expression, values)
         if evaluate(spec.get("require", "1"), values):
@@ -148,29 +123,8 @@ def _numbers(spec: dict[str, Any], rng: random.Random) -> dict[str, int]:
     raise ValueError(f"no numbers in {_DRAWS} draws meet {spec['require']!r}; widen `numbers` of that kind")
 
 
-def evaluate(expression: str, values: dict[str, int] | None = None) -> int:
-    """Value of whole-number arithmetic or a comparison, nothing else: `evaluate("a * 2 + 1", {"a": 3}) == 7`."""
-    return _value(ast.parse(expression, mode="eval").body, values or {})
-
-
-def _value(node: ast.AST, values: dict[str, int]) -> int:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int):
-        return node.value
-    if isinstance(node, ast.Name):
-        return values[node.id]
-    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        return _OPERATORS[type(node.op)](_value(node.left, values), _value(node.right, values))
-    if isinstance(node, ast.Compare):
-        sides = [_value(side, values) for side in (node.left, *node.comparators)]
-        pairs = zip(node.ops, sides, sides[1:], strict=False)
-        return all(_OPERATORS[type(op)](left, right) for op, left, right in pairs)
-    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):
-        return all(_value(part, values) for part in node.values)
-    raise ValueError(f"{ast.unparse(node)!r} is not whole-number arithmetic")
-
-
 def write_answer(category: str, count: int, rng: random.Random, fault: str, as_json: bool, pack: str) -> str:
-    """The text of an answer of `count` tasks; `fault` is one of demo_teacher.Faults.CONTENT, or empty."""
+    """The text of an answer of `count` tasks; `fault` is one of teacher.Faults.CONTENT, or empty."""
     speech = lexicon(pack, "speech")
     if fault == "refusing":
         return rng.choice(speech["refusals"])
@@ -179,7 +133,7 @@ def write_answer(category: str, count: int, rng: random.Random, fault: str, as_j
         tasks = [_foreign(task, rng, speech["foreign"]) for task in tasks]
     if fault == "duplicates":
         tasks = tasks[:1] * count
-    text = _json(category, tasks) if as_json else render(tasks, pack)
+    text = _json(tasks) if as_json else render(tasks, pack)
     if fault == "malformed":
         text = _break(text, rng, as_json, speech)
     return text[: _cut(text, rng)] if fault == "truncated" else text
@@ -195,22 +149,15 @@ def _foreign(task: dict[str, Any], rng: random.Random, samples: list[dict[str, s
 
 
 def render(tasks: list[dict[str, Any]], pack: str = "ur") -> str:
-    """The text form: `=== n ===`, then tagged fields."""
+    """The text form, with the tags of the pack's server."""
     speech = lexicon(pack, "speech")
-    tags = speech["tags"]
-    lines = []
-    for number, task in enumerate(tasks, 1):
-        lines += [f"=== {number} ===", tags["instruction"], task["instruction"]]
-        lines += [tags["input"], task["input"] or speech["empty"]]
-        if "labels" in task:
-            lines += [tags["labels"], speech["separator"].join(task["labels"])]
-        lines += [tags["output"], task["output"]]
-    return "\n".join(lines)
+    shown = [SimpleNamespace(**{"labels": (), **task}) for task in tasks]
+    return parse.render(shown, speech["tags"], speech["empty"], speech["separator"])
 
 
-def _json(category: str, tasks: list[dict[str, Any]]) -> str:
-    keys = ("instruction", "input", "output", *(("labels",) if category in LABELLED else ()))
-    return json.dumps({"tasks": [{key: task[key] for key in keys} for task in tasks]}, ensure_ascii=False)
+def _json(tasks: list[dict[str, Any]]) -> str:
+    keys = ("instruction", "input", "output", "labels")
+    return json.dumps({"tasks": [{key: task[key] for key in keys if key in task} for task in tasks]}, ensure_ascii=False)
 
 
 def _break(text: str, rng: random.Random, as_json: bool, speech: dict[str, Any]) -> str:

@@ -16,20 +16,20 @@ import random
 import re
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import accumulate
 from typing import Any
 
 from alif_kit.core.records import CATEGORIES
-from alif_kit.synth.demo.compose import compose, lexicon, write_answer
-
-__all__ = ["MODEL", "BadRequest", "DemoTeacher", "Faults", "answer", "compose", "serve_forever"]
+from alif_kit.synth.demo.compose import lexicon, write_answer
 
 MODEL = "alif-demo-teacher"
 MOST_TASKS = 100
 MOST_BYTES = 8 << 20
 SLOW_S = 1.0
-BAD = "invalid_request_error"
 COUNTERS = ("requests", "answered", "rate_limited", "errors", "dropped", "prompt_tokens", "completion_tokens")
 
 
@@ -64,20 +64,23 @@ class Faults:
 
     def draw(self, names: tuple[str, ...], rng: random.Random) -> str:
         """At most one of the named faults, each with its own probability."""
-        point = rng.random()
-        for name in names:
-            point -= getattr(self, name)
-            if point < 0:
-                return name
-        return ""
+        point, ends = rng.random(), accumulate(getattr(self, name) for name in names)
+        return next((name for name, end in zip(names, ends, strict=True) if point < end), "")
 
 
 class BadRequest(Exception):
-    """What a client has to change; answered with HTTP 400 (or `status`) and an OpenAI error body."""
+    """What a client has to change; answered with HTTP 400 (or `status`) and an OpenAI error body, and counted."""
 
-    def __init__(self, message: str, code: str, status: int = 400) -> None:
+    def __init__(self, message: str, code: str, status: int = 400, kind: str = "invalid_request_error", counter: str = "errors"):
         super().__init__(message)
-        self.code, self.status = code, status
+        self.code, self.status, self.counter = code, status, counter
+        self.body = {"error": {"message": message, "type": kind, "code": code}}
+
+
+ORDERED = {  # faults of an attempt that are answered
+    "rate_limit": ("too many requests; see Retry-After", "rate_limit_exceeded", 429, "rate_limit_error", "rate_limited"),
+    "server_error": ("a fault the server was told to have", "server_error", 500, "server_error"),
+}
 
 
 def answer(request: Any, faults: Faults = Faults(), pack: str = "ur") -> dict[str, Any]:
@@ -87,7 +90,9 @@ def answer(request: Any, faults: Faults = Faults(), pack: str = "ur") -> dict[st
     key = json.dumps([request.get("model"), messages, request.get("seed")], ensure_ascii=False, sort_keys=True)
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     fault = faults.draw(faults.CONTENT, random.Random(f"{digest}-fault"))
-    text = write_answer(category, count, random.Random(digest), fault, _wants_json(request), pack)
+    form = request.get("response_format")
+    as_json = isinstance(form, dict) and form.get("type") in ("json_schema", "json_object")
+    text = write_answer(category, count, random.Random(digest), fault, as_json, pack)
     return _body(digest, messages, text, "length" if fault == "truncated" else "stop")
 
 
@@ -113,17 +118,11 @@ def _asked(prompt: str, pack: str) -> tuple[str, int]:
         raise BadRequest(f"this server composes tasks and cannot chat; expected {asked}", "no_category")
     if lines[-1] not in CATEGORIES:
         raise BadRequest(f"category is {lines[-1]!r}; expected one of {', '.join(CATEGORIES)}", "unknown_category")
-    counts = re.findall(rf"^\s*{speech['count_line']}\s*(-?\d+)", prompt, re.MULTILINE)
-    if not counts or not 1 <= int(counts[-1]) <= MOST_TASKS:
-        found = counts[-1] if counts else "missing"
-        message = f"`{speech['count_line']}` is {found}; expected a number from 1 to {MOST_TASKS}"
+    count = (re.findall(rf"^\s*{speech['count_line']}\s*(-?\d+)", prompt, re.MULTILINE) or ["missing"])[-1]
+    if count == "missing" or not 1 <= int(count) <= MOST_TASKS:
+        message = f"`{speech['count_line']}` is {count}; expected a number from 1 to {MOST_TASKS}"
         raise BadRequest(message, "invalid_count")
-    return lines[-1], int(counts[-1])
-
-
-def _wants_json(request: dict[str, Any]) -> bool:
-    form = request.get("response_format")
-    return isinstance(form, dict) and form.get("type") in ("json_schema", "json_object")
+    return lines[-1], int(count)
 
 
 def _body(digest: str, messages: list[str], text: str, finish: str) -> dict[str, Any]:
@@ -143,10 +142,11 @@ class DemoTeacher:
 
     def __init__(self, port: int = 0, faults: Faults = Faults(), pack: str = "ur") -> None:
         self.faults, self.pack = faults, pack
-        self._counts = dict.fromkeys(COUNTERS, 0)
+        self._counts = Counter(dict.fromkeys(COUNTERS, 0))
         self._lock = threading.Lock()
         self.server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"teacher": self}))
-        self._thread: threading.Thread | None = None
+        serve = partial(self.server.serve_forever, poll_interval=0.05)
+        self._thread = threading.Thread(target=serve, daemon=True)
 
     @property
     def base_url(self) -> str:
@@ -159,21 +159,18 @@ class DemoTeacher:
             return dict(self._counts)
 
     def __enter__(self) -> DemoTeacher:
-        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.server.shutdown()
         self.server.server_close()
-        if self._thread:
-            self._thread.join()
+        self._thread.join()
 
     def count(self, **more: int) -> int:
         """Add to the counters; returns the number of requests so far."""
         with self._lock:
-            for name, number in more.items():
-                self._counts[name] += number
+            self._counts.update(more)
             return self._counts["requests"]
 
     def attempt(self) -> tuple[str, float]:
@@ -184,7 +181,6 @@ class DemoTeacher:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
     request_queue_size = 128
 
 
@@ -201,21 +197,27 @@ class _Handler(BaseHTTPRequestHandler):
         model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "alif_kit", "description": description}
         models = {"object": "list", "data": [model]}
         pages = {"/v1/models": models, f"/v1/models/{MODEL}": model, "/stats": self.teacher.stats}
-        if self.path in pages:
-            self._send(200, pages[self.path])
-        else:
-            self._refuse(404, f"there is no {self.path}; expected {', '.join(pages)}", "not_found")
+        missing = BadRequest(f"there is no {self.path}; expected {', '.join(pages)}", "not_found", 404)
+        self._send(*((200, pages[self.path]) if self.path in pages else (404, missing.body)))
 
     def do_POST(self) -> None:
         fault, wait = self.teacher.attempt()
         try:
             request = self._read()
             time.sleep(wait)
-            if not self._fail(fault):
-                self._answer(answer(request, self.teacher.faults, self.teacher.pack))
+            if fault in ORDERED:
+                raise BadRequest(*ORDERED[fault])
+            if fault:
+                self.teacher.count(dropped=1)
+                self.close_connection = True
+                return
+            body = answer(request, self.teacher.faults, self.teacher.pack)
+            self.teacher.count(answered=1, **{key: body["usage"][key] for key in ("prompt_tokens", "completion_tokens")})
+            self._send(200, body)
         except BadRequest as error:
-            self.teacher.count(errors=1)
-            self._refuse(error.status, str(error), error.code)
+            self.teacher.count(**{error.counter: 1})
+            wait = {"Retry-After": f"{self.teacher.faults.retry_after_s:g}"} if error.status == 429 else {}
+            self._send(error.status, error.body, wait)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
@@ -233,34 +235,12 @@ class _Handler(BaseHTTPRequestHandler):
         except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise BadRequest(f"the body is not JSON ({type(error).__name__})", "invalid_json") from None
 
-    def _fail(self, fault: str) -> bool:
-        """Carry out a transport fault."""
-        if fault == "rate_limit":
-            self.teacher.count(rate_limited=1)
-            wait = {"Retry-After": f"{self.teacher.faults.retry_after_s:g}"}
-            self._refuse(429, "too many requests; see Retry-After", "rate_limit_exceeded", "rate_limit_error", wait)
-        elif fault == "server_error":
-            self.teacher.count(errors=1)
-            self._refuse(500, "a fault the server was told to have", "server_error", "server_error")
-        elif fault == "drop":
-            self.teacher.count(dropped=1)
-            self.close_connection = True
-        return bool(fault)
-
-    def _answer(self, body: dict[str, Any]) -> None:
-        tokens = {key: body["usage"][key] for key in ("prompt_tokens", "completion_tokens")}
-        self.teacher.count(answered=1, **tokens)
-        self._send(200, body)
-
-    def _refuse(self, status: int, message: str, code: str, kind: str = BAD, headers: Any = None) -> None:
-        self._send(status, {"error": {"message": message, "type": kind, "code": code}}, headers)
-
     def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json; charset=utf-8", **(headers or {})}.items():
+        sizes = {"Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(data))}
+        for name, value in (sizes | (headers or {})).items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
 
