@@ -33,12 +33,11 @@ def finish(run: Run) -> dict[str, dict[str, int]]:
     sides = {"train": train, "eval": held_out}
     counts = {side: _count(examples) for side, examples in sides.items()}
     page = card(run, pool, counts)
-    for side, examples in sides.items():
+    for name in (("card.md",), ("hub", "README.md")):
+        write_atomic(run.file("data", *name), page)
+    for (side, examples), parquet in zip(sides.items(), ("train", "test"), strict=True):
         write_jsonl(run.file("data", f"{side}.jsonl"), examples)
-    write_atomic(run.file("data", "card.md"), page)
-    write_atomic(run.file("data", "hub", "README.md"), page)
-    _write_parquet(run.file("data", "hub", "train.parquet"), train)
-    _write_parquet(run.file("data", "hub", "test.parquet"), held_out)
+        _write_parquet(run.file("data", "hub", f"{parquet}.parquet"), examples)
     return counts
 
 
@@ -68,12 +67,9 @@ def card(run: Run, pool: list[Example], counts: dict[str, dict[str, int]]) -> st
     return environment.get_template("data_card.md.j2").render(
         run=run,
         language=pack.settings(run.config.language),
-        teacher=run.config.teacher,
-        is_demo=run.config.teacher.base_url == "demo",
-        counts=counts,
         rows=_statistics(run, pool, counts),
         funnel=latest_json(run.file("synth", "funnel.json")),
-        directions=Counter(" → ".join((e.meta["source"], e.meta["target"])) for e in pool if e.category == "translation"),
+        directions=Counter(f"{e.meta['source']} → {e.meta['target']}" for e in pool if e.category == "translation"),
         reviewed=Counter(e.provenance.review for e in pool),
         size=next((name for most, name in SIZES if total < most), "n>1M"),
     )

@@ -37,20 +37,16 @@ def _category(examples: list[Example], seed: int) -> dict[str, Any]:
 
 def type_token_ratio(tokens: list[str], window: int = WINDOW) -> float | None:
     """Mean share of different tokens in windows of `window` tokens; None for a shorter text."""
-    if len(tokens) < window:
+    windows = len(tokens) - window + 1
+    if windows < 1:
         return None
-    counts: dict[str, int] = {}
+    last: dict[str, int] = {}
     total = 0
-    for i, token in enumerate(tokens):
-        counts[token] = counts.get(token, 0) + 1
-        if i >= window:
-            gone = tokens[i - window]
-            counts[gone] -= 1
-            if not counts[gone]:
-                del counts[gone]
-        if i >= window - 1:
-            total += len(counts)
-    return round(total / (len(tokens) - window + 1) / window, 3)
+    for place, token in enumerate(tokens):
+        # In so many windows, by where they begin, this is the token's first place.
+        total += max(0, min(place, windows - 1) - max(last.get(token, -1), place - window))
+        last[token] = place
+    return round(total / windows / window, 3)
 
 
 def distinct_bigrams(texts: list[list[str]], sample: int = BIGRAMS) -> float | None:

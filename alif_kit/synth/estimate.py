@@ -24,6 +24,10 @@ from alif_kit.teacher.limits import price_of, price_table
 CHARACTERS_PER_TOKEN = 2.5
 SECONDS_PER_REQUEST = 60.0
 UNLIMITED_IN_FLIGHT = 64
+ASSUMED = (
+    f"assumed: {FIRST_YIELD:.0%} of candidates accepted, {CHARACTERS_PER_TOKEN} characters of Urdu a token, tasks as "
+    f"long as the seeds, {SECONDS_PER_REQUEST:.0f} s a request"
+)
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,10 @@ class Estimate:
 
     def lines(self, max_usd: float) -> dict[str, str]:
         """The estimate as names and sentences, beside the budget."""
-        rows = {
-            "requests": f"{self.requests:,}",
-            "tokens": f"{self.prompt_tokens:,} in, {self.completion_tokens:,} out",
-            "cost": f"${self.usd:,.2f}, through the Batch API ${self.usd_batch:,.2f} (budget of the run ${max_usd:,.2f})",
-            "time": f"{self.minutes:,.1f} minutes",
-            "accepted": f"{self.acceptance:.0%} of candidates",
-            "basis": self.basis,
-        }
+        rows = {"requests": f"{self.requests:,}", "tokens": f"{self.prompt_tokens:,} in, {self.completion_tokens:,} out"}
+        batch = f"through the Batch API ${self.usd_batch:,.2f}"
+        rows["cost"] = f"${self.usd:,.2f}, {batch} (budget of the run ${max_usd:,.2f})"
+        rows |= {"time": f"{self.minutes:,.1f} minutes", "accepted": f"{self.acceptance:.0%} of candidates", "basis": self.basis}
         if self.usd > max_usd:
             rows["over budget"] = f"it would stop after about {max_usd / self.usd:.0%}; raise --max-usd or lower synth.targets"
         return rows
@@ -59,27 +59,17 @@ def estimate(config: Config, run: Run | None = None) -> Estimate:
     """What is still to be asked for, and what it should cost."""
     journal = generate.read_journal(run) if run else {}
     accepted = _accepted(run) if journal else {}
-    seen = len(journal)
     asked = sum(row["count"] for row in journal.values())
     share = max(0.02, sum(accepted.values()) / asked) if asked else FIRST_YIELD
     per_call = config.synth.tasks_per_call
     requests = sum(math.ceil(max(0, t - accepted.get(c, 0)) / (per_call * share)) for c, t in config.synth.targets.items())
     prompt, completion, seconds = _means(config, journal)
-    prompt_tokens, completion_tokens = round(requests * prompt), round(requests * completion)
-    usd = price_of(config.teacher).of(prompt_tokens, completion_tokens)
+    tokens = round(requests * prompt), round(requests * completion)
+    usd = price_of(config.teacher).of(*tokens)
     minutes = _minutes(config, requests, prompt + completion, seconds)
-    basis = f"{seen} answered requests of this run" if seen else _assumptions()
-    batch = usd * price_table()["batch"]
-    return Estimate(
-        requests, prompt_tokens, completion_tokens, round(usd, 4), round(batch, 4), minutes, round(share, 3), seen, basis
-    )
-
-
-def _assumptions() -> str:
-    return (
-        f"assumed: {FIRST_YIELD:.0%} of candidates accepted, {CHARACTERS_PER_TOKEN} characters of Urdu a token, tasks as "
-        f"long as the seeds, {SECONDS_PER_REQUEST:.0f} s a request"
-    )
+    basis = f"{len(journal)} answered requests of this run" if journal else ASSUMED
+    dollars = round(usd, 4), round(usd * price_table()["batch"], 4)
+    return Estimate(requests, *tokens, *dollars, minutes, round(share, 3), len(journal), basis)
 
 
 def _accepted(run: Run) -> dict[str, int]:
@@ -94,23 +84,17 @@ def _means(config: Config, journal: dict[int, dict[str, Any]]) -> tuple[float, f
     if journal:
         rows = journal.values()
         return tuple(sum(row[key] for row in rows) / len(rows) for key in ("prompt_tokens", "completion_tokens", "seconds"))
-    prompts, answers = [], []
-    for category in config.synth.targets:
-        request = compose(config, 0, category, [])
-        prompts.append(sum(len(m["content"]) for m in request.messages))
-        seeds = pack.seeds(config.language)[category]
-        answers.append(len(render(seeds)) / len(seeds) * config.synth.tasks_per_call)
-    mean = [sum(values) / len(values) / CHARACTERS_PER_TOKEN for values in (prompts, answers)]
-    return mean[0], mean[1], SECONDS_PER_REQUEST
+    targets = config.synth.targets
+    prompts = sum(len(message["content"]) for category in targets for message in compose(config, 0, category, []).messages)
+    seeds = [pack.seeds(config.language)[category] for category in targets]
+    answers = sum(len(render(shown)) / len(shown) * config.synth.tasks_per_call for shown in seeds)
+    return prompts / len(targets) / CHARACTERS_PER_TOKEN, answers / len(targets) / CHARACTERS_PER_TOKEN, SECONDS_PER_REQUEST
 
 
 def _minutes(config: Config, requests: int, tokens: float, seconds: float) -> float:
     """The slowest of: latency over what may be in flight, requests a minute, tokens a minute."""
     teacher = config.teacher
     in_flight = min(teacher.concurrency or UNLIMITED_IN_FLIGHT, config.synth.window)
-    minutes = [requests * seconds / in_flight / 60]
-    if teacher.requests_per_minute:
-        minutes.append(requests / teacher.requests_per_minute)
-    if teacher.tokens_per_minute:
-        minutes.append(requests * tokens / teacher.tokens_per_minute)
-    return round(max(minutes), 2)
+    waits = (requests * seconds / 60, requests, requests * tokens)
+    limits = (in_flight, teacher.requests_per_minute, teacher.tokens_per_minute)
+    return round(max(needed / limit for needed, limit in zip(waits, limits, strict=True) if limit), 2)

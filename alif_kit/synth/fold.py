@@ -6,12 +6,13 @@ can be judged again at no cost.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
-from alif_kit.core.config import Config
-from alif_kit.core.records import Example, Provenance
+from alif_kit.core import Config
+from alif_kit.core.records import Example, Provenance, from_dict
 from alif_kit.languages import pack
 from alif_kit.languages.contamination import EvaluationSets
 from alif_kit.synth import filters
@@ -29,23 +30,20 @@ class Fold:
 
     config: Config
     pool: list[Example] = field(default_factory=list)
-    by_category: dict[str, list[Example]] = field(default_factory=dict)
+    by_category: dict[str, list[Example]] = field(default_factory=lambda: defaultdict(list))
     dropped: list[dict[str, Any]] = field(default_factory=list)
     accepted: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
-    recent: dict[str, list[float]] = field(default_factory=dict)
-    reasons: dict[str, Counter[str]] = field(default_factory=dict)
+    recent: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    used: Counter[str] = field(default_factory=lambda: Counter(prompt_tokens=0, completion_tokens=0, usd=0.0))
     folded: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    usd: float = 0.0
 
     def __post_init__(self) -> None:
         self.gate = NoveltyGate(self.config.synth.novelty_threshold)
         self.evaluation_sets = EvaluationSets(self.config.synth.evaluation_sets)
-        for tasks in pack.seeds(self.config.language).values():
-            for seed in tasks:
-                self.gate.add(seed)
+        for seed in chain(*pack.seeds(self.config.language).values()):
+            self.gate.add(seed)
 
     def add(self, row: dict[str, Any]) -> None:
         """Fold in one journal row."""
@@ -53,11 +51,9 @@ class Fold:
         for parsed in parse(row["response"], row["finish_reason"], category, self.config.language):
             self._judge(parsed, row)
         self.asked[category] += row["count"]
-        self.recent.setdefault(category, []).append((self.accepted[category] - before) / row["count"])
+        self.recent[category].append((self.accepted[category] - before) / row["count"])
         self.folded += 1
-        self.tokens_in += row["prompt_tokens"]
-        self.tokens_out += row["completion_tokens"]
-        self.usd += row["usd"]
+        self.used.update({name: row[name] for name in ("prompt_tokens", "completion_tokens", "usd")})
 
     def _judge(self, parsed: Parsed, row: dict[str, Any]) -> None:
         category = row["category"]
@@ -69,45 +65,33 @@ class Fold:
             reason, scores = self.gate.judge(parsed.task)
         if not reason and self.accepted[category] >= self.config.synth.targets[category]:
             reason = "over_target"
-        self.reasons.setdefault(category, Counter())[reason or "accepted"] += 1
+        self.reasons[category][reason or "accepted"] += 1
         if reason:
-            text = parsed.raw if parsed.task is None else render([parsed.task])
-            self.dropped.append(
-                {"request": row["request"], "item": parsed.item, "category": category, "reason": reason, "text": text}
-            )
+            what = {"category": category, "reason": reason, "text": render([parsed.task]) if parsed.task else parsed.raw}
+            self.dropped.append({"request": row["request"], "item": parsed.item, **what})
         else:
             self._accept(parsed, row, scores)
 
     def _accept(self, parsed: Parsed, row: dict[str, Any], scores: dict[str, float]) -> None:
-        provenance = Provenance(
-            teacher=row["model"],
-            request=row["request"],
-            item=parsed.item,
-            prompt_hash=row["prompt_hash"],
-            seeds_shown=tuple(row["seeds_shown"]),
-            machine_shown=tuple(row["machine_shown"]),
-            scores=scores,
-        )
-        task = parsed.task
-        example = Example(task.category, task.instruction, task.output, task.input, task.labels, task.meta, provenance)
+        of_row = {name: row[name] for name in ("request", "prompt_hash", "seeds_shown", "machine_shown")}
+        provenance = from_dict(Provenance, {**of_row, "teacher": row["model"], "item": parsed.item, "scores": scores})
+        example = Example(**vars(parsed.task), provenance=provenance)
         self.gate.add(example)
         self.pool.append(example)
-        self.by_category.setdefault(task.category, []).append(example)
-        self.accepted[task.category] += 1
+        self.by_category[example.category].append(example)
+        self.accepted[example.category] += 1
 
     def expected_yield(self, category: str) -> float:
         """Accepted per asked so far, between the first guess and what was seen."""
         return (self.accepted[category] + 10 * FIRST_YIELD) / (self.asked[category] + 10)
 
     def stalled(self, category: str) -> bool:
-        recent = self.recent.get(category, [])[-STALL_REQUESTS:]
+        recent = self.recent[category][-STALL_REQUESTS:]
         return len(recent) == STALL_REQUESTS and sum(recent) / STALL_REQUESTS < STALL_YIELD
 
     def funnel(self) -> dict[str, Any]:
         """Counts by category and reason; every parsed item is in exactly one place."""
-        total: Counter[str] = Counter()
-        for counts in self.reasons.values():
-            total.update(counts)
+        total = sum(self.reasons.values(), Counter())
         return {
             "requests": self.folded,
             "candidates": sum(total.values()),

@@ -14,6 +14,10 @@ import math
 from array import array
 from typing import Any
 
+import numpy
+from rapidfuzz.distance import LCSseq
+from rapidfuzz.process import cdist
+
 from alif_kit.core.records import SeedTask
 from alif_kit.languages.text import comparison_tokens
 
@@ -103,8 +107,6 @@ class NoveltyIndex:
 
     def _shared(self, tokens: list[str]) -> Any:
         """The multiset overlap with each kept sequence: [len(self)], unsigned and no wider than needed, to stay in the cache."""
-        import numpy
-
         elements = _elements(tokens)
         shared = numpy.zeros(len(self), numpy.min_scalar_type(len(tokens)))
         listed = b"".join([self._lists[element] for element in elements if element in self._lists])
@@ -126,16 +128,10 @@ class NoveltyIndex:
         return indices[reaching], bounds[reaching]
 
     def _lengths_of(self, indices: Any) -> Any:
-        import numpy
-
         return numpy.frombuffer(self._lengths, numpy.int64)[indices]
 
     def _exact(self, text: str, indices: Any) -> Any:
         """Exact F1 against the kept sequences at these indices, none of them empty, in the float steps of `rouge_l_f1`."""
-        import numpy
-        from rapidfuzz.distance import LCSseq
-        from rapidfuzz.process import cdist
-
         common = cdist([text], [self._texts[i] for i in indices.tolist()], scorer=LCSseq.similarity)[0]
         precision, recall = common / len(text), common / self._lengths_of(indices)
         return 2 * precision * recall / numpy.maximum(precision + recall, 5e-324)
@@ -143,8 +139,7 @@ class NoveltyIndex:
 
 def _character(number: int) -> str:
     """A character for token `number`, passing over the surrogates, which are none."""
-    code = number + 1 if number + 1 < 0xD800 else number + 0x801
-    return chr(code)
+    return chr(number + 1 if number + 1 < 0xD800 else number + 0x801)
 
 
 def _elements(tokens: list[str]) -> list[Element]:
@@ -157,6 +152,13 @@ def _elements(tokens: list[str]) -> list[Element]:
         seen[token] = count = seen.get(token, 0) + 1
         elements.append(token if count == 1 else (token, count))
     return elements
+
+
+def compared(task: SeedTask) -> tuple[bool, list[str]]:
+    """Whether a task is judged by its input alone, its payload, and the tokens it is judged by."""
+    payload = comparison_tokens(task.input)
+    is_payload = len(payload) >= PAYLOAD_TOKENS
+    return is_payload, payload if is_payload else comparison_tokens(task.instruction) + payload
 
 
 class NoveltyGate:
@@ -176,7 +178,5 @@ class NoveltyGate:
         index.add(tokens)
 
     def _place(self, task: SeedTask) -> tuple[NoveltyIndex, list[str]]:
-        payload = comparison_tokens(task.input)
-        if len(payload) >= PAYLOAD_TOKENS:
-            return self.payloads, payload
-        return self.wholes, comparison_tokens(task.instruction) + payload
+        is_payload, tokens = compared(task)
+        return self.payloads if is_payload else self.wholes, tokens

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alif_kit.core.config import Config
+from alif_kit.core import Config
 from alif_kit.core.records import Example, stable_id
 from alif_kit.languages import pack
 from alif_kit.synth.fold import Fold
 from alif_kit.synth.parse import render, schema
+
+SPREAD = {"topics": 5, "registers": 2, "regions": 2}  # of the pack's lists, in each prompt
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Planner:
         category = max(missing, key=missing.get, default=None)
         if category is None or missing[category] <= 0:
             return None
-        request = compose(self.config, self.issued, category, fold.by_category.get(category, []), self.output_format)
+        request = compose(self.config, self.issued, category, fold.by_category[category], self.output_format)
         self.in_flight.append(request)
         self.issued += 1
         return request
@@ -73,21 +75,13 @@ def compose(config: Config, number: int, category: str, made: list[Example], out
     synth = config.synth
     seeds = _sample(draw, pack.seeds(config.language)[category], synth.seeds_shown)
     machine = _sample(draw, made, synth.machine_shown)
-    lists = pack.topics(config.language)
-    prompt = pack.prompt(
-        config.language,
-        category,
-        category=category,
-        category_name=pack.settings(config.language)["categories"][category],
-        count=synth.tasks_per_call,
-        examples=render([*seeds, *machine]),
-        topics=_sample(draw, lists["topics"], 5),
-        registers=_sample(draw, lists["registers"], 2),
-        regions=_sample(draw, lists["regions"], 2),
-        output_format="text" if output_format == "text" else "json",
-    )
-    system = pack.prompt(config.language, "system")
-    messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+    about = {name: _sample(draw, pack.topics(config.language)[name], count) for name, count in SPREAD.items()}
+    about |= {"category": category, "category_name": pack.settings(config.language)["categories"][category]}
+    about |= {"count": synth.tasks_per_call, "examples": render([*seeds, *machine])}
+    form = "text" if output_format == "text" else "json"
+    prompts = {"system": pack.prompt(config.language, "system")}
+    prompts["user"] = pack.prompt(config.language, category, **about, output_format=form)
+    messages = [{"role": role, "content": text} for role, text in prompts.items()]
     shown = tuple(s.id for s in seeds), tuple(m.id for m in machine)
     return Request(number, category, synth.tasks_per_call, messages, *shown, output_format)
 

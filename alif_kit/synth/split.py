@@ -6,9 +6,11 @@ with another task's output: a sentence translated one way and back, a passage th
 
 from __future__ import annotations
 
+from itertools import chain
+
 from alif_kit.core.records import CATEGORIES, Example, stable_id
 from alif_kit.languages.text import comparison_tokens
-from alif_kit.synth.novelty import PAYLOAD_TOKENS, NoveltyIndex
+from alif_kit.synth.novelty import PAYLOAD_TOKENS, NoveltyIndex, compared
 
 
 def split(pool: list[Example], share: float, seed: int, threshold: float = 0.7) -> tuple[list[Example], list[Example]]:
@@ -27,20 +29,16 @@ def split(pool: list[Example], share: float, seed: int, threshold: float = 0.7) 
 
 def near_training(train: list[Example], held: list[Example], threshold: float) -> set[str]:
     """Ids of held-out examples that are near a training example, or near one that is."""
-    index, near = NoveltyIndex(threshold), set()
-    for tokens in (tokens for example in train for tokens in payloads(example)):
-        index.add(tokens)
-    while moved := [e for e in held if e.id not in near and not all(map(index.is_novel, payloads(e)))]:
-        near |= {e.id for e in moved}
-        for tokens in (tokens for example in moved for tokens in payloads(example)):
+    index, near, moved = NoveltyIndex(threshold), set(), train
+    while moved:
+        for tokens in chain.from_iterable(map(payloads, moved)):
             index.add(tokens)
+        moved = [e for e in held if e.id not in near and not all(map(index.is_novel, payloads(e)))]
+        near |= {e.id for e in moved}
     return near
 
 
 def payloads(example: Example) -> list[list[str]]:
     """What must not stand on both sides: the input where there is one, else the instruction, and an output that is no label."""
-    asked = comparison_tokens(example.input)
-    if len(asked) < PAYLOAD_TOKENS:
-        asked = comparison_tokens(example.instruction) + asked
     answered = [] if example.labels else comparison_tokens(example.output)
-    return [tokens for tokens in (asked, answered) if len(tokens) >= PAYLOAD_TOKENS]
+    return [tokens for tokens in (compared(example)[1], answered) if len(tokens) >= PAYLOAD_TOKENS]

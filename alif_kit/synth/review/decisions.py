@@ -1,12 +1,13 @@
 """synth: people's judgement of the examples: what to look at, what a person said of it, the pool as reviewed.
 
-In: synth/pool.jsonl, a filled sheet (review_sheet) or the decisions of the page (review_app). Out: a sheet; synth/review.jsonl,
-a row per judgement with the original beside the edit. It only grows, so that page and sheet may be used at the same time.
+In: synth/pool.jsonl, a filled sheet (sheet.py) or the decisions of the page (page.py). Out: a sheet; synth/review.jsonl, a row
+per judgement with the original beside the edit. It only grows, so that page and sheet may be used at the same time.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
@@ -19,8 +20,8 @@ from alif_kit.core.records import CATEGORIES, AppendOnly, Example, SeedTask, rea
 from alif_kit.languages import pack
 from alif_kit.languages.text import comparison_tokens, plain_numbers
 from alif_kit.synth.filters import first_reason
-from alif_kit.synth.novelty import PAYLOAD_TOKENS, NoveltyGate
-from alif_kit.synth.parse import LABELLED, infer_meta
+from alif_kit.synth.novelty import NoveltyGate, compared
+from alif_kit.synth.parse import LABELLED, SIDES, infer_meta
 from alif_kit.synth.review import sheet
 from alif_kit.synth.review.sheet import DECISIONS, cells, changes, new_text, stratified
 
@@ -50,16 +51,16 @@ def flags(example: Example, threshold: float, limits: dict[str, tuple[int, int]]
 
 def output_limits(pool: Iterable[Example]) -> dict[str, tuple[int, int]]:
     """Per category, the words of output that all but the shortest 2% have at least and all but the longest 2% at most."""
-    words: dict[str, list[int]] = {}
+    words = defaultdict(list)
     for example in pool:
-        words.setdefault(example.category, []).append(len(example.output.split()))
+        words[example.category].append(len(example.output.split()))
     # Ranks, not interpolated percentiles: in a category of under 50 nobody is extreme by being the shortest.
     return {c: (sorted(n)[int(len(n) * EXTREME)], sorted(n)[-1 - int(len(n) * EXTREME)]) for c, n in words.items()}
 
 
 def _own_texts(example: Example, language: str) -> list[str]:
     code = pack.settings(language)["code"]
-    sides = zip((example.instruction, example.input, example.output), ("asked_in", "source", "target"), strict=True)
+    sides = zip((example.instruction, example.input, example.output), SIDES, strict=True)
     return [text for text, side in sides if any(map(str.isalpha, text)) and example.meta.get(side, code) == code]
 
 
@@ -105,10 +106,8 @@ class Neighbours:
 
 def _compared(task: SeedTask) -> list[str]:
     """The tokens that novelty looks at; a payload's are marked, so that they never meet those of a whole task."""
-    payload = comparison_tokens(task.input)
-    if len(payload) >= PAYLOAD_TOKENS:
-        return [f"payload {token}" for token in payload]
-    return comparison_tokens(task.instruction) + payload
+    is_payload, tokens = compared(task)
+    return [f"payload {token}" for token in tokens] if is_payload else tokens
 
 
 def read_pool(run: Run) -> list[Example]:
@@ -119,7 +118,7 @@ def read_pool(run: Run) -> list[Example]:
 def export(run: Run, path: Path, count: int | None, seed: int = 0, category: str = "", flagged: bool = False) -> int:
     """Write a sheet and return how many examples are in it: a stratified sample of `count`, or with None all there are.
 
-    Raises UserError when nothing is left to show, and as `review_sheet.write` does.
+    Raises UserError when nothing is left to show, and as `sheet.write` does.
     """
     pool = read_pool(run)
     raised = pool_flags(run, pool)
@@ -150,8 +149,8 @@ def take(run: Run, path: Path) -> dict[str, int]:
     said = {(row["id"], row["reviewer"]): row for row in read(run)}
     fresh = [row for key, row in new.items() if any(row[k] != said.get(key, {}).get(k) for k in ("decision", "edit", "note"))]
     write(run, fresh)
-    counts = {decision: sum(row["decision"] == decision for row in fresh) for decision in DECISIONS}
-    return {**counts, "unchanged": len(new) - len(fresh)}
+    counts = Counter(row["decision"] for row in fresh)
+    return {**{decision: counts[decision] for decision in DECISIONS}, "unchanged": len(new) - len(fresh)}
 
 
 def _from_row(row: dict[str, str], others: Neighbours, language: str) -> Row | None:
@@ -193,8 +192,8 @@ def judgement(
     revised = revise(original, edit, language) if edit else original
     if edit and (reason := first_reason(revised, language) or (others.too_near(original, revised) if others else "")):
         raise UserError(f"the edited example does not pass the filter {reason}; correct the new text, or decide reject")
-    judged = {"id": original.id, "decision": decision, "reviewer": reviewer.strip(), "note": note.strip()}
-    return {**judged, "original": to_dict(original), "edit": edit or None}
+    said = {"id": original.id, "decision": decision, "reviewer": reviewer.strip(), "note": note.strip()}
+    return {**said, "original": to_dict(original), "edit": edit or None}
 
 
 def revise(original: Example, edit: Row, language: str = "ur") -> Example:
@@ -235,9 +234,9 @@ def agreement(judgements: Iterable[Row]) -> dict[str, Row]:
 
     `{"ali, sara": {"n": 20, "kappa": 0.61}}`; kappa is None with no example in common, or when both always say the same one thing.
     """
-    said: dict[str, dict[str, str]] = {}
+    said: dict[str, dict[str, str]] = defaultdict(dict)
     for row in judgements:
-        said.setdefault(row["reviewer"], {})[row["id"]] = row["decision"]
+        said[row["reviewer"]][row["id"]] = row["decision"]
     pairs = {}
     for (left, lefts), (right, rights) in combinations(sorted(said.items()), 2):
         both = lefts.keys() & rights.keys()

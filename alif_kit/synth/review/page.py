@@ -2,36 +2,27 @@
 
 In: synth/pool.jsonl, a reviewer's decisions. Out: synth/review.jsonl, a row appended and fsynced at each decision. All text of the
 pool is untrusted: it is escaped before it becomes HTML. Reviewers do not see each other's decisions, so that their agreement
-means something. `Desk` is the page without the page; `build` and `launch` are gradio's, look and keys are in templates/.
+means something. `Desk` is the page without the page; `build` and `launch` are gradio's; HTML, words, look and keys are in the
+four files review_page.*.
 """
 
 from __future__ import annotations
 
 import os
+import tomllib
 from dataclasses import dataclass
-from functools import partial
-from html import escape
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from alif_kit.core import Run, UserError
-from alif_kit.core.records import Example, stable_id
+from alif_kit.core.records import stable_id
 from alif_kit.languages import pack
 from alif_kit.languages.text import urdu_purity
 from alif_kit.synth.review import decisions
 from alif_kit.synth.review.sheet import DECISIONS, PARTS, cells
 
-PART_NAMES = {"instruction": "ہدایت", "input": "مواد", "labels": "زمرے", "output": "جواب"}
-DECISION_NAMES = {"accept": "قبول", "edit": "ترمیم", "reject": "مسترد"}
-FLAG_NAMES = dict(
-    zip(
-        decisions.FLAGS,
-        ("ملتی جلتی", "غیر معمولی طوالت", "ملی جلی لکھائی", "جواب حساب سے مختلف", "زمرہ بتایا نہیں گیا"),
-        strict=True,
-    )
-)
-BUTTONS = {"previous": "پچھلی · Previous (P)", "accept": "قبول · Accept (A)", "edit": "ترمیم · Edit (E)"}
-BUTTONS |= {"reject": "مسترد · Reject (R)", "next": "اگلی · Next (N)"}
+WORDS: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("review_page.toml").read_text("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -71,7 +62,7 @@ class Desk:
         return Place(ids, ids.index(keep) if keep in ids else 0)
 
     def decide(self, key: str, decision: str, reviewer: str, note: str, new: dict[str, str]) -> None:
-        """Judge an example and write it down. Raises UserError as `review.judgement` does, OSError when the disk refuses."""
+        """Judge an example and write it down. Raises UserError as `decisions.judgement` does, OSError when the disk refuses."""
         if key not in self.examples:
             raise UserError("no example is on the desk; choose another category or untick a filter")
         language = self.run.config.language
@@ -84,70 +75,34 @@ class Desk:
         return {name: shown.get(name, "") for name in PARTS}
 
 
+@lru_cache
+def _html() -> Any:
+    """The macros of review_page.html.j2, which escape what they are given."""
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.globals["words"] = WORDS
+    environment.tests["latin"] = lambda text: any(map(str.isalpha, text)) and urdu_purity(text) <= 0.5
+    return environment.get_template("review_page.html.j2").module
+
+
 def card(desk: Desk, place: Place, reviewer: str) -> str:
     """HTML of the example at a place, what the reviewer said of it, where it came from and what is nearest to it."""
     if not place.id:
-        return '<div class="nothing">اس انتخاب میں کوئی مثال نہیں<br><small>nothing fits this selection</small></div>'
-    example, said = desk.examples[place.id], desk.of(reviewer).get(place.id)
-    chips = _chip("", escape(desk.categories[example.category]), example.category)
-    chips += "".join(_chip("flag", f"⚑ {FLAG_NAMES[flag]}", flag) for flag in desk.flags[example.id])
-    parts = _parts(desk.texts(example.id))
-    if said:
-        chips += _chip("said", f"آپ کا فیصلہ: {DECISION_NAMES[said['decision']]}", said["decision"])
+        return _html().nothing()
+    example, said, edited = desk.examples[place.id], desk.of(reviewer).get(place.id), {}
     if said and said["edit"]:
         new = cells(decisions.revise(example, said["edit"], desk.run.config.language))
-        mine = _parts({name: new[name] for name in said["edit"]})
-        parts += f'<div class="edited"><h2>آپ کی ترمیم <small>your edit</small></h2>{mine}</div>'
-    aside = _nearest(desk, example) + _origin(example)
-    return f'<div class="desk"><article data-id="{example.id}"><p>{chips}</p>{parts}</article><aside>{aside}</aside></div>'
-
-
-def _chip(kind: str, urdu: str, english: str) -> str:
-    return f'<b class="chip {kind}">{urdu} <small>{english}</small></b>'
-
-
-def _parts(texts: dict[str, str]) -> str:
-    return "".join(f"<h3>{PART_NAMES[name]} <small>{name}</small></h3>{_text(text)}" for name, text in texts.items() if text)
-
-
-def _text(text: str) -> str:
-    """A block of untrusted text in its own direction: mostly Latin letters run left to right."""
-    latin = any(map(str.isalpha, text)) and urdu_purity(text) <= 0.5
-    return f'<div class="text" dir="{"ltr" if latin else "rtl"}" lang="{"en" if latin else "ur"}">{escape(text)}</div>'
-
-
-def _nearest(desk: Desk, example: Example) -> str:
-    rows = "".join(
-        f'<li><span class="score">{score:.2f}</span>{_text(other.input or other.instruction)}{_text(other.output)}</li>'
-        for score, other in desk.neighbours.nearest(example, example.id)
-    )
-    found = f"<ul>{rows}</ul>" if rows else "<p>کوئی ملتی جلتی مثال نہیں <small>none</small></p>"
-    return f"<h2>ملتی جلتی مثالیں <small>nearest in the pool, ROUGE-L</small></h2>{found}"
-
-
-def _origin(example: Example) -> str:
-    origin = example.provenance
-    facts = {
-        "استاد <small>teacher</small>": origin.teacher,
-        "درخواست <small>request, item</small>": f"{origin.request}, {origin.item}",
-        "قریب ترین مماثلت <small>novelty score</small>": origin.scores.get("nearest_rouge_l", "–"),
-        "دکھائے گئے نمونے <small>seeds, machine examples shown</small>": f"{len(origin.seeds_shown)}, {len(origin.machine_shown)}",
-        "شناخت <small>id</small>": example.id,
-    }
-    rows = "".join(f'<dt>{name}</dt><dd dir="ltr">{escape(str(value))}</dd>' for name, value in facts.items())
-    return f"<h2>ماخذ <small>provenance</small></h2><dl>{rows}</dl>"
+        edited = {name: new[name] for name in said["edit"]}
+    judged = desk.texts(example.id), said, edited, desk.neighbours.nearest(example, example.id)
+    return _html().card(example, desk.categories[example.category], desk.flags[example.id], *judged)
 
 
 def progress(desk: Desk, place: Place, reviewer: str) -> str:
     """HTML of how far the reviewer is in the selection."""
-    total, done = len(place.ids), len(desk.of(reviewer).keys() & set(place.ids))
-    english = f"{done} of {total} judged · example {place.at + bool(total)} of {total}"
-    bar = f'<progress max="{max(total, 1)}" value="{done}"></progress>'
-    return f'<div class="progress">{total} میں سے {done} پر فیصلہ ہو چکا <small>{english}</small>{bar}</div>'
-
-
-def _status(kind: str, urdu: str, english: str) -> str:
-    return f'<div class="{kind}" role="status">{urdu} <small dir="ltr">{escape(english)}</small></div>'
+    total = len(place.ids)
+    return _html().progress(total, len(desk.of(reviewer).keys() & set(place.ids)), place.at + bool(total))
 
 
 def _show(desk: Desk, at: Place, reviewer: str, status: str = "") -> list[Any]:
@@ -167,10 +122,10 @@ def _decide(desk: Desk, decision: str, at: Place, reviewer: str, note: str, *tex
     try:
         desk.decide(at.id, decision, reviewer, note, dict(zip(PARTS, texts, strict=True)))
     except (UserError, OSError) as error:
-        refused, skip = _status("refused", "محفوظ نہیں ہوا", f"not saved: {error}"), _gradio().skip()
+        refused, skip = _html().status("refused", "محفوظ نہیں ہوا", f"not saved: {error}"), _gradio().skip()
         return [skip, skip, skip, refused, skip, *(skip for _ in texts)]
     urdu, english = ("؛ یہ آخری مثال تھی", "; that was the last one") if at.id == at.ids[-1] else ("", "")
-    said = _status("saved", f"{DECISION_NAMES[decision]}: محفوظ ہو گیا{urdu}", f"saved{english}")
+    said = _html().status("saved", f"{WORDS['decisions'][decision]}: محفوظ ہو گیا{urdu}", f"saved{english}")
     return _show(desk, at.moved(1), reviewer, said)
 
 
@@ -193,15 +148,15 @@ def build(desk: Desk, reviewer: str = "") -> Any:
         filters = _filters(gr, desk, reviewer)
         bar = gr.HTML()
         with gr.Column(elem_id="editor"):
-            label = {name: f"{PART_NAMES[name]} · new {name}" for name in PARTS}
-            boxes = [gr.Textbox(label=label[name], lines=2, max_lines=14, rtl=True, elem_id=f"new-{name}") for name in PARTS]
+            shape = {"lines": 2, "max_lines": 14, "rtl": True}
+            boxes = [gr.Textbox(label=f"{WORDS['parts'][name]} · new {name}", elem_id=f"new-{name}", **shape) for name in PARTS]
             with gr.Row():
                 save = gr.Button("ترمیم محفوظ کریں · Save edit  (Ctrl+Enter)", variant="primary", elem_id="save")
                 back = gr.Button("اصل متن پر واپس · Back to the original  (Esc)", elem_id="back")
         sheet = gr.HTML(elem_id="card")
         with gr.Column(elem_id="actions"):
             with gr.Row(equal_height=True):
-                buttons = {key: gr.Button(text, elem_id=key) for key, text in BUTTONS.items()}
+                buttons = {key: gr.Button(text, elem_id=key) for key, text in WORDS["buttons"].items()}
                 hint = {"placeholder": "تبصرہ (اختیاری) · Note (optional)", "show_label": False, "container": False}
                 note = gr.Textbox(**hint, rtl=True, scale=3, elem_id="note", max_lines=2)
             status = gr.HTML(elem_id="status")

@@ -1,7 +1,7 @@
 """synth: the spreadsheet that goes out to reviewers and comes back: xlsx (right to left, decisions to choose from) or csv.
 
 In: examples as rows of text by column. Out: a new file; read back, the same rows with what people filled in. Cells that a
-spreadsheet would run or respell are neutralised on the way out and restored on the way back. Judging is left to review.py.
+spreadsheet would run or respell are neutralised on the way out and restored on the way back. Judging is left to decisions.py.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core.errors import UserError
+from alif_kit.core import UserError
 from alif_kit.core.records import CATEGORIES, Example
 from alif_kit.languages.text import normalize
-from alif_kit.synth.parse import EMPTY
+from alif_kit.synth.parse import EMPTY, split_labels
 
 # The columns of a sheet and their widths in characters.
 WIDTHS = {"id": 18, "category": 13, "flags": 16, "instruction": 42, "input": 42, "labels": 20, "output": 60, "decision": 11}
@@ -42,7 +42,7 @@ def changes(original: Example, texts: dict[str, str]) -> dict[str, Any]:
 
 
 def _value(name: str, text: str) -> Any:
-    return [label for part in re.split("[،,]", text) if (label := normalize(part))] if name == "labels" else normalize(text)
+    return [label for part in split_labels(text) if (label := normalize(part))] if name == "labels" else normalize(text)
 
 
 def new_text(row: dict[str, str]) -> dict[str, str]:
@@ -129,7 +129,7 @@ def _write_xlsx(path: Path, lines: list[list[str]]) -> None:
     for cell in (cell for row in sheet.iter_rows() for cell in row):
         cell.alignment = openpyxl.styles.Alignment(wrap_text=True, vertical="top", readingOrder=2)
         cell.data_type = "s"
-    letters = dict(zip(COLUMNS, map(openpyxl.utils.get_column_letter, range(1, len(COLUMNS) + 1)), strict=True))
+    letters = {name: openpyxl.utils.get_column_letter(number) for number, name in enumerate(COLUMNS, 1)}
     for name, width in WIDTHS.items():
         sheet.column_dimensions[letters[name]].width = width
     choice = openpyxl.worksheet.datavalidation.DataValidation("list", formula1=f'"{",".join(DECISIONS)}"', allow_blank=True)
