@@ -101,15 +101,11 @@ def _write_parquet(path: Path, examples: list[Example]) -> None:
     names = {"id": text, "category": text, "instruction": text, "input": text, "output": text, "labels": texts, "meta": text}
     names |= {"teacher": text, "request": pa.int64(), "item": pa.int64(), "prompt_hash": text}
     names |= {"seeds_shown": texts, "machine_shown": texts, "scores": text, "review": text}
-    rows = [_flat(to_dict(example)) for example in examples]
+    rows = [{**row, **row["provenance"]} for row in map(to_dict, examples)]
+    rows = [{**row, "meta": dumps(row["meta"]), "scores": dumps(row["scores"])} for row in rows]
     partial = path.with_name(path.name + ".partial")
     parquet.write_table(pa.Table.from_pylist(rows, pa.schema(list(names.items()))), partial)
     partial.replace(path)
-
-
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    provenance = row.pop("provenance")
-    return {**row, **provenance, "meta": dumps(row["meta"]), "scores": dumps(provenance["scores"])}
 
 
 def push(run: Run, repository: str, token: str, *, private: bool = True) -> str:
@@ -124,14 +120,9 @@ def push(run: Run, repository: str, token: str, *, private: bool = True) -> str:
         api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
         api.upload_folder(repo_id=repository, repo_type="dataset", folder_path=folder, commit_message="Update the data set")
     except HfHubHTTPError as error:
-        raise StoppedError(
-            f"the Hub refused {repository}: {_first_line(error, token)}; the data set is whole in {folder}"
-        ) from None
+        said = (str(error).splitlines() or [type(error).__name__])[0].replace(token, "<token>")[:200]
+        raise StoppedError(f"the Hub refused {repository}: {said}; the data set is whole in {folder}") from None
     return f"{api.endpoint}/datasets/{repository}"
-
-
-def _first_line(error: Exception, token: str) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].replace(token, "<token>")[:200]
 
 
 def read(run: Run) -> tuple[list[Example], list[Example]]:

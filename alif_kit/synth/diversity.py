@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import chain
+from statistics import fmean
 from typing import Any
 
 from alif_kit.core.records import CATEGORIES, Example
@@ -20,19 +22,15 @@ BIGRAMS = 1000
 
 def measure(pool: Sequence[Example], seed: int) -> dict[str, dict[str, Any]]:
     """`{"qa": {"tasks": 47, "mattr_50": 0.81, "distinct_2": 0.93, "nearest_rouge_l": 0.31}, ...}`."""
-    return {category: _category([e for e in pool if e.category == category], seed) for category in CATEGORIES}
-
-
-def _category(examples: list[Example], seed: int) -> dict[str, Any]:
-    texts = [comparison_tokens(f"{e.instruction} {e.input} {e.output}") for e in examples]
-    random.Random(seed).shuffle(texts)
-    nearest = [e.provenance.scores["nearest_rouge_l"] for e in examples if e.provenance and e.provenance.scores]
-    return {
-        "tasks": len(examples),
-        "mattr_50": type_token_ratio([t for text in texts for t in text]),
-        "distinct_2": distinct_bigrams(texts),
-        "nearest_rouge_l": round(sum(nearest) / len(nearest), 3) if nearest else None,
-    }
+    rows = {}
+    for category in CATEGORIES:
+        examples = [e for e in pool if e.category == category]
+        texts = [comparison_tokens(f"{e.instruction} {e.input} {e.output}") for e in examples]
+        random.Random(seed).shuffle(texts)
+        scores = [e.provenance.scores["nearest_rouge_l"] for e in examples if e.provenance and e.provenance.scores]
+        rows[category] = {"tasks": len(examples), "mattr_50": type_token_ratio(list(chain(*texts)))}
+        rows[category] |= {"distinct_2": distinct_bigrams(texts), "nearest_rouge_l": round(fmean(scores), 3) if scores else None}
+    return rows
 
 
 def type_token_ratio(tokens: list[str], window: int = WINDOW) -> float | None:

@@ -58,7 +58,11 @@ class Estimate:
 def estimate(config: Config, run: Run | None = None) -> Estimate:
     """What is still to be asked for, and what it should cost."""
     journal = generate.read_journal(run) if run else {}
-    accepted = _accepted(run) if journal else {}
+    accepted = {}
+    if journal:
+        path = run.file("synth", "funnel.json")
+        funnel = latest_json(path) if path.is_file() else generate.rebuild(run)
+        accepted = {category: counts.get("accepted", 0) for category, counts in funnel["categories"].items()}
     asked = sum(row["count"] for row in journal.values())
     share = max(0.02, sum(accepted.values()) / asked) if asked else FIRST_YIELD
     per_call = config.synth.tasks_per_call
@@ -70,13 +74,6 @@ def estimate(config: Config, run: Run | None = None) -> Estimate:
     basis = f"{len(journal)} answered requests of this run" if journal else ASSUMED
     dollars = round(usd, 4), round(usd * price_table()["batch"], 4)
     return Estimate(requests, *tokens, *dollars, minutes, round(share, 3), len(journal), basis)
-
-
-def _accepted(run: Run) -> dict[str, int]:
-    path = run.file("synth", "funnel.json")
-    if not path.is_file():
-        generate.rebuild(run)
-    return {c: counts.get("accepted", 0) for c, counts in latest_json(path)["categories"].items()}
 
 
 def _means(config: Config, journal: dict[int, dict[str, Any]]) -> tuple[float, float, float]:

@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 from alif_kit.core.records import CATEGORIES, SeedTask
 from alif_kit.languages import pack
@@ -52,20 +51,18 @@ def prompt_leak(task: SeedTask, _: str) -> str:
 
 def in_language(task: SeedTask, language: str) -> str:
     """`wrong_language`: a part that should be in the pack's language is not, by script (short texts) or as identified."""
-    return "wrong_language" if any(not _is_in(text, language) for text in _own_parts(task, language)) else ""
+    known = (pack.settings(language)["code"], "und")
+    for text in own_texts(task, language):
+        if identify_language(text) not in known or pack.purity(text, language) < ALPHABET_SHARE:
+            return "wrong_language"
+    return ""
 
 
-def _own_parts(task: SeedTask, language: str) -> list[str]:
-    if task.category != "translation":
-        return [text for text in _texts(task) if text]
-    return [text for text, side in zip(_texts(task), SIDES, strict=True) if task.meta.get(side) == pack.settings(language)["code"]]
-
-
-def _is_in(text: str, language: str) -> bool:
-    if not any(c.isalpha() for c in text):
-        return True
-    known = identify_language(text) in (pack.settings(language)["code"], "und")
-    return known and pack.purity(text, language) >= ALPHABET_SHARE
+def own_texts(task: SeedTask, language: str) -> list[str]:
+    """The texts of a task that should be in the pack's language, as far as they have letters: of a translation not all."""
+    code = pack.settings(language)["code"]
+    own = (text for text, side in zip(_texts(task), SIDES, strict=True) if task.meta.get(side, code) == code)
+    return [text for text in own if any(map(str.isalpha, text))]
 
 
 def translation_sides(task: SeedTask, _: str) -> str:
@@ -92,7 +89,7 @@ def label(task: SeedTask, language: str) -> str:
     if not task.labels:
         return ""
     labels = set(task.labels)
-    wrong = task.category == "sentiment" and labels != set(_words("sentiment_labels", language))
+    wrong = task.category == "sentiment" and labels != set(pack.settings(language)["filters"]["sentiment_labels"])
     if wrong or not 2 <= len(labels) == len(task.labels):
         return "bad_labels"
     return "" if task.output in task.labels else "label_not_in_set"
@@ -134,15 +131,14 @@ def arithmetic(task: SeedTask, _: str = "ur") -> str:
 def refusal(task: SeedTask, language: str) -> str:
     """`refusal`: an apology or a remark on being a model where an answer was due (ethics may decline, and then helps)."""
     opening = " ".join(comparison_tokens(task.output)[:14])
-    lists = ("machine_marks",) if task.category == "ethics" else ("machine_marks", "refusals")
-    marks = tuple(mark for name in lists for mark in _words(name, language))
-    return "refusal" if any(mark in f" {opening} " for mark in _spaced(marks)) else ""
+    marks = _phrases("machine_marks", language) + (() if task.category == "ethics" else _phrases("refusals", language))
+    return "refusal" if any(mark in f" {opening} " for mark in marks) else ""
 
 
 def asks_for_media(task: SeedTask, language: str) -> str:
     """`asks_for_media`: the instruction wants pictures, sound, files or actions a text model cannot take."""
     said = f" {' '.join(comparison_tokens(task.instruction))} "
-    return "asks_for_media" if any(mark in said for mark in _spaced(_words("media_requests", language))) else ""
+    return "asks_for_media" if any(mark in said for mark in _phrases("media_requests", language)) else ""
 
 
 def contact_data(task: SeedTask, _: str) -> str:
@@ -164,14 +160,9 @@ def _texts(task: SeedTask) -> tuple[str, str, str]:
 
 
 @lru_cache
-def _words(name: str, language: str) -> tuple[str, ...]:
-    return tuple(pack.settings(language)["filters"][name])
-
-
-@lru_cache
-def _spaced(phrases: Any) -> tuple[str, ...]:
-    """Phrases as runs of whole tokens, so that they match next to ۔ and ؟ and never inside a word."""
-    return tuple(f" {' '.join(comparison_tokens(phrase))} " for phrase in phrases)
+def _phrases(name: str, language: str) -> tuple[str, ...]:
+    """The pack's phrases as runs of whole tokens, so that they match next to ۔ and ؟ and never inside a word."""
+    return tuple(f" {' '.join(comparison_tokens(phrase))} " for phrase in pack.settings(language)["filters"][name])
 
 
 _OF_FORM = (prompt_leak, contact_data, length, label, translation_sides, in_language)

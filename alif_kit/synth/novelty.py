@@ -62,7 +62,8 @@ class NoveltyIndex:
         """Keep a sequence; its index is the number of those kept before."""
         for token in tokens:
             if token not in self._codes:
-                self._codes[token] = _character(len(self._codes))
+                code = len(self._codes) + 1
+                self._codes[token] = chr(code if code < 0xD800 else code + 0x800)  # passing over the surrogates, which are none
         for element in _elements(tokens):
             self._place(element)
         self._texts.append(self._encode(tokens))
@@ -123,23 +124,15 @@ class NoveltyIndex:
         """
         least = math.ceil(floor * length / (2 - floor) - ROUNDING)
         indices = (shared >= max(1, least)).nonzero()[0]
-        bounds = 2.0 * shared[indices] / (self._lengths_of(indices) + length)
+        bounds = 2.0 * shared[indices] / (numpy.frombuffer(self._lengths, numpy.int64)[indices] + length)
         reaching = bounds >= floor - ROUNDING
         return indices[reaching], bounds[reaching]
-
-    def _lengths_of(self, indices: Any) -> Any:
-        return numpy.frombuffer(self._lengths, numpy.int64)[indices]
 
     def _exact(self, text: str, indices: Any) -> Any:
         """Exact F1 against the kept sequences at these indices, none of them empty, in the float steps of `rouge_l_f1`."""
         common = cdist([text], [self._texts[i] for i in indices.tolist()], scorer=LCSseq.similarity)[0]
-        precision, recall = common / len(text), common / self._lengths_of(indices)
+        precision, recall = common / len(text), common / numpy.frombuffer(self._lengths, numpy.int64)[indices]
         return 2 * precision * recall / numpy.maximum(precision + recall, 5e-324)
-
-
-def _character(number: int) -> str:
-    """A character for token `number`, passing over the surrogates, which are none."""
-    return chr(number + 1 if number + 1 < 0xD800 else number + 0x801)
 
 
 def _elements(tokens: list[str]) -> list[Element]:
@@ -167,7 +160,7 @@ class NoveltyGate:
     def __init__(self, threshold: float) -> None:
         self.payloads, self.wholes = NoveltyIndex(threshold), NoveltyIndex(threshold)
 
-    def judge(self, task: SeedTask) -> tuple[str, dict[str, Any]]:
+    def judge(self, task: SeedTask) -> tuple[str, dict[str, float]]:
         """The reason to drop the task (`not_novel`), or the empty string, and the nearest score."""
         index, tokens = self._place(task)
         score, _ = index.best_match(tokens)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,7 +70,9 @@ def parse(answer: str, finish_reason: str, category: str, language: str = "ur") 
 
     With finish reason `length` the last item was cut off: it is named `truncated` and dropped, whatever it looks like.
     """
-    text, whole = _strip_fence(answer), True
+    text, whole = answer.strip(), True
+    if text.startswith("```"):
+        text = text.split("\n", 1)[-1].rsplit("```", 1)[0].lstrip()
     if text.startswith("{"):
         rows, whole = _json_tasks(text)
         found = [(row, json.dumps(row, ensure_ascii=False)) for row in rows]
@@ -82,11 +85,6 @@ def parse(answer: str, finish_reason: str, category: str, language: str = "ur") 
     if finish_reason == "length":
         items[-1] = Parsed(items[-1].item, None, "truncated", items[-1].raw)
     return items
-
-
-def _strip_fence(answer: str) -> str:
-    text = answer.strip()
-    return text.split("\n", 1)[-1].rsplit("```", 1)[0].lstrip() if text.startswith("```") else text
 
 
 def _fields(block: str) -> dict[str, Any]:
@@ -109,23 +107,15 @@ def split_labels(text: str) -> list[str]:
 
 def _json_tasks(text: str) -> tuple[list[Any], bool]:
     """The tasks of a JSON answer and whether it was whole; of a cut answer, every task that is complete."""
-    try:
+    rows, start = [], text.find("[") + 1
+    with suppress(json.JSONDecodeError, RecursionError):
         tasks = json.loads(text).get("tasks")
-    except (json.JSONDecodeError, RecursionError):
-        return _complete_tasks(text), False
-    return (tasks, True) if isinstance(tasks, list) else ([], False)
-
-
-def _complete_tasks(text: str) -> list[Any]:
-    rows, decoder = [], json.JSONDecoder()
-    start = text.find("[") + 1
-    while start > 0 and (start := text.find("{", start)) >= 0:
-        try:
-            row, start = decoder.raw_decode(text, start)
-        except (json.JSONDecodeError, RecursionError):
-            break
-        rows.append(row)
-    return rows
+        return (tasks, True) if isinstance(tasks, list) else ([], False)
+    with suppress(json.JSONDecodeError, RecursionError):
+        while start > 0 and (start := text.find("{", start)) >= 0:
+            row, start = json.JSONDecoder().raw_decode(text, start)
+            rows.append(row)
+    return rows, False
 
 
 def _task(row: dict[str, Any], category: str, language: str) -> SeedTask | None:
@@ -144,15 +134,11 @@ def _task(row: dict[str, Any], category: str, language: str) -> SeedTask | None:
 def infer_meta(task: SeedTask, language: str = "ur") -> dict[str, Any]:
     """What can be read off the text: a translation's languages, a reasoning task's final answer."""
     if task.category == "translation":
-        texts = (task.instruction, task.input, task.output)
-        return {side: _side(text, language) for side, text in zip(SIDES, texts, strict=True)}
+        code, texts = pack.settings(language)["code"], (task.instruction, task.input, task.output)
+        return {side: code if pack.purity(text, language) > 0.5 else "en" for side, text in zip(SIDES, texts, strict=True)}
     if task.category == "reasoning" and (found := final_answer(task.output, language)):
         return {"answer": found}
     return {}
-
-
-def _side(text: str, language: str) -> str:
-    return pack.settings(language)["code"] if pack.purity(text, language) > 0.5 else "en"
 
 
 def final_answer(output: str, language: str = "ur") -> str:

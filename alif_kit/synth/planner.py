@@ -29,14 +29,8 @@ class Request:
     messages: list[dict[str, str]]
     seeds_shown: tuple[str, ...]
     machine_shown: tuple[str, ...]
-    output_format: str = "text"
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What the request asks of a server that has structured output."""
-        if self.output_format == "json_schema":
-            return {"response_format": schema(self.category)}
-        return {"response_format": {"type": "json_object"}} if self.output_format == "json_object" else {}
+    options: dict[str, Any]
+    """What it asks of a server that has structured output."""
 
     @property
     def prompt_hash(self) -> str:
@@ -79,11 +73,12 @@ def compose(config: Config, number: int, category: str, made: list[Example], out
     about |= {"category": category, "category_name": pack.settings(config.language)["categories"][category]}
     about |= {"count": synth.tasks_per_call, "examples": render([*seeds, *machine])}
     form = "text" if output_format == "text" else "json"
+    asked = {"json_schema": schema(category), "json_object": {"type": "json_object"}}.get(output_format)
     prompts = {"system": pack.prompt(config.language, "system")}
     prompts["user"] = pack.prompt(config.language, category, **about, output_format=form)
     messages = [{"role": role, "content": text} for role, text in prompts.items()]
     shown = tuple(s.id for s in seeds), tuple(m.id for m in machine)
-    return Request(number, category, synth.tasks_per_call, messages, *shown, output_format)
+    return Request(number, category, synth.tasks_per_call, messages, *shown, {"response_format": asked} if asked else {})
 
 
 def _sample(draw: random.Random, items: Sequence[Any], count: int) -> list[Any]:

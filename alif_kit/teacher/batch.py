@@ -11,6 +11,7 @@ import asyncio
 import io
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +125,8 @@ class BatchClient(ChatClient):
         return self._save(state, (await self._openai.batches.create(input_file_id=state["file"], **HOW)).id)
 
     def _save(self, state: dict[str, Any], batch: str = "") -> dict[str, Any]:
-        write_json(self._path(state), state | {"id": batch})
+        write_json(self.folder / f"batch_{state['file']}.json", state | {"id": batch})
         return state | {"id": batch}
-
-    def _path(self, state: dict[str, Any]) -> Path:
-        return self.folder / f"batch_{state['file']}.json"
 
     async def _follow(self, state: dict[str, Any], bodies: dict[str, dict[str, Any]]) -> None:
         """Poll a batch to its end, hand out its answers, submit what failed once more."""
@@ -138,8 +136,10 @@ class BatchClient(ChatClient):
             wait = min(LONGEST_POLL_S, wait * 1.5)
         for name, reply in (await self._answers(batch)).items():
             if bodies.pop(name, None):
-                self._settle(name, reply)
-        self._path(state).unlink(missing_ok=True)
+                self.budget.settle(self._promises.pop(name), reply.prompt_tokens, reply.completion_tokens)
+                if not self._waiting[name].done():
+                    self._waiting[name].set_result(reply)
+        (self.folder / f"batch_{state['file']}.json").unlink(missing_ok=True)
         if bodies and state["submission"] >= MOST_SUBMISSIONS:
             raise StoppedError(
                 f"{len(bodies)} requests failed in {MOST_SUBMISSIONS} batches (the last one {batch.status}); "
@@ -149,28 +149,17 @@ class BatchClient(ChatClient):
             await self._follow(await self._submit(bodies, state["submission"] + 1), bodies)
 
     async def _answers(self, batch: Any) -> dict[str, Reply]:
-        """Replies by name; a batch may be over, even completed, without an output file."""
+        """Replies by name, of requests that did not fail; a batch may be over, even completed, without an output file."""
+        from openai.types.chat import ChatCompletion
+
         if not batch.output_file_id:
             return {}
-        lines = (await self._openai.files.content(batch.output_file_id)).content.splitlines()
-        found = {row["custom_id"]: _reply(row.get("response") or {}) for row in map(json.loads, filter(None, lines))}
-        return {name: reply for name, reply in found.items() if reply}
-
-    def _settle(self, name: str, reply: Reply) -> None:
-        self.budget.settle(self._promises.pop(name), reply.prompt_tokens, reply.completion_tokens)
-        future = self._waiting[name]
-        if not future.done():
-            future.set_result(reply)
-
-
-def _reply(response: dict[str, Any]) -> Reply | None:
-    """The reply in one output line, None when that request failed."""
-    from openai.types.chat import ChatCompletion
-
-    if response.get("status_code") != 200:
-        return None
-    now, answer = time.time(), response.get("body") or {}
-    try:
-        return reply_of(ChatCompletion.construct(**answer), max(0.0, now - answer.get("created", now)))
-    except ValueError:
-        return None
+        lines, now, found = (await self._openai.files.content(batch.output_file_id)).content.splitlines(), time.time(), {}
+        for row in map(json.loads, filter(None, lines)):
+            response = row.get("response") or {}
+            answer = response.get("body") or {}
+            if response.get("status_code") == 200:
+                with suppress(ValueError):  # an answer that is none
+                    reply = reply_of(ChatCompletion.construct(**answer), max(0.0, now - answer.get("created", now)))
+                    found[row["custom_id"]] = reply
+        return found

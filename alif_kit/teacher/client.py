@@ -156,14 +156,11 @@ class ChatClient:
 
         `max_tokens` becomes `max_completion_tokens`, which newer models of OpenAI want instead.
         """
-        if _status(error) != 400:
-            return False
-        renamed = ["max_tokens"] if "max_completion_tokens" in str(error) else []
-        droppable = [name for name in (*renamed, "temperature", *options) if name not in self._refused_options]
-        named = next((name for name in droppable if name in str(error)), None)
-        if named:
-            self._refused_options.add(named)
-        return named is not None
+        said = str(error) if _status(error) == 400 else ""
+        renamed = ["max_tokens"] if "max_completion_tokens" in said else []
+        named = [name for name in (*renamed, "temperature", *options) if name in said and name not in self._refused_options]
+        self._refused_options.update(named[:1])
+        return bool(named)
 
     def _wait_before_retry(self, error: Exception, attempt: int, throttled: int) -> float:
         """Seconds to wait, or raise when waiting cannot help."""

@@ -133,10 +133,15 @@ def write_answer(category: str, count: int, rng: random.Random, fault: str, as_j
         tasks = [_foreign(task, rng, speech["foreign"]) for task in tasks]
     if fault == "duplicates":
         tasks = tasks[:1] * count
-    text = _json(tasks) if as_json else render(tasks, pack)
+    text = render(tasks, pack)
+    if as_json:
+        shown = [{key: task[key] for key in ("instruction", "input", "output", "labels") if key in task} for task in tasks]
+        text = json.dumps({"tasks": shown}, ensure_ascii=False)
     if fault == "malformed":
         text = _break(text, rng, as_json, speech)
-    return text[: _cut(text, rng)] if fault == "truncated" else text
+    if fault == "truncated":  # in the second half, inside the last items
+        text = text[: rng.randrange(len(text) // 2, max(len(text) // 2 + 1, len(text) - 10))]
+    return text
 
 
 def _foreign(task: dict[str, Any], rng: random.Random, samples: list[dict[str, str]]) -> dict[str, Any]:
@@ -155,19 +160,9 @@ def render(tasks: list[dict[str, Any]], pack: str = "ur") -> str:
     return parse.render(shown, speech["tags"], speech["empty"], speech["separator"])
 
 
-def _json(tasks: list[dict[str, Any]]) -> str:
-    keys = ("instruction", "input", "output", "labels")
-    return json.dumps({"tasks": [{key: task[key] for key in keys if key in task} for task in tasks]}, ensure_ascii=False)
-
-
 def _break(text: str, rng: random.Random, as_json: bool, speech: dict[str, Any]) -> str:
     """Without every second output tag or key, without any, or without the frame."""
     mark = '"output"' if as_json else speech["tags"]["output"]
     pieces = text.split(mark)
     broken = pieces[0] + "".join((mark if n % 2 else "") + piece for n, piece in enumerate(pieces[1:]))
     return rng.choice([broken, text.replace(mark, ""), text.replace("=== ", "# ").replace("{", "(")])
-
-
-def _cut(text: str, rng: random.Random) -> int:
-    """A place in the second half of the answer, inside its last items."""
-    return rng.randrange(len(text) // 2, max(len(text) // 2 + 1, len(text) - 10))

@@ -15,7 +15,7 @@ from alif_kit.languages import pack
 from alif_kit.synth.demo.teacher import BadRequest, answer
 from alif_kit.synth.filters import first_reason
 from alif_kit.synth.parse import Parsed, parse, render
-from alif_kit.synth.planner import Request, compose
+from alif_kit.synth.planner import compose
 
 REQUESTS = 8  # of each category and form: enough for each kind of the lexicon to come up
 
@@ -49,10 +49,11 @@ def _prompt(language: str, category: str, form: str) -> Iterator[str]:
     for number in range(REQUESTS):
         request = compose(settings, number, category, [], form)
         try:
-            found = _ask(request, language)
+            body = answer({"model": "rehearsal", "messages": request.messages, **request.options}, pack=language)
         except BadRequest as error:
             yield f"{file}: the embedded teacher cannot read the request ({error})"
             return
+        found = parse(body["choices"][0]["message"]["content"], "stop", category, language)
         if len(found) < request.count:
             yield f"lexicon/{category}.json: {len(found)} tasks for the {request.count} that {file} asks for; expected all of them"
             return
@@ -63,8 +64,3 @@ def _prompt(language: str, category: str, form: str) -> Iterator[str]:
     if reasons:
         said = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
         yield f"lexicon/{category}.json: some tasks of the embedded teacher are dropped ({said}), first {example!r}; expected none"
-
-
-def _ask(request: Request, language: str) -> list[Parsed]:
-    body = answer({"model": "rehearsal", "messages": request.messages, **request.options}, pack=language)
-    return parse(body["choices"][0]["message"]["content"], "stop", request.category, language)

@@ -15,13 +15,16 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from rapidfuzz.distance import Indel
+from rapidfuzz.process import extract
+
 from alif_kit.core import Run, UserError
 from alif_kit.core.records import CATEGORIES, AppendOnly, Example, SeedTask, read_jsonl, to_dict
 from alif_kit.languages import pack
 from alif_kit.languages.text import comparison_tokens, plain_numbers
-from alif_kit.synth.filters import first_reason
+from alif_kit.synth.filters import first_reason, own_texts
 from alif_kit.synth.novelty import NoveltyGate, compared
-from alif_kit.synth.parse import LABELLED, SIDES, infer_meta
+from alif_kit.synth.parse import LABELLED, infer_meta
 from alif_kit.synth.review import sheet
 from alif_kit.synth.review.sheet import DECISIONS, cells, changes, new_text, stratified
 
@@ -42,7 +45,7 @@ def flags(example: Example, threshold: float, limits: dict[str, tuple[int, int]]
     raised = (
         threshold - example.provenance.scores.get("nearest_rouge_l", 0.0) <= NEAR + 1e-9,
         not shortest <= len(example.output.split()) <= longest,
-        any(pack.purity(text, language) < PURITY for text in _own_texts(example, language)),
+        any(pack.purity(text, language) < PURITY for text in own_texts(example, language)),
         _answer_not_last(example),
         any(label not in example.instruction + example.input for label in example.labels),
     )
@@ -56,12 +59,6 @@ def output_limits(pool: Iterable[Example]) -> dict[str, tuple[int, int]]:
         words[example.category].append(len(example.output.split()))
     # Ranks, not interpolated percentiles: in a category of under 50 nobody is extreme by being the shortest.
     return {c: (sorted(n)[int(len(n) * EXTREME)], sorted(n)[-1 - int(len(n) * EXTREME)]) for c, n in words.items()}
-
-
-def _own_texts(example: Example, language: str) -> list[str]:
-    code = pack.settings(language)["code"]
-    sides = zip((example.instruction, example.input, example.output), SIDES, strict=True)
-    return [text for text, side in sides if any(map(str.isalpha, text)) and example.meta.get(side, code) == code]
 
 
 def _answer_not_last(example: Example) -> bool:
@@ -88,9 +85,6 @@ class Neighbours:
 
     def nearest(self, task: SeedTask, besides: str, count: int = 3) -> list[tuple[float, Example]]:
         """(F1, example) of the `count` examples nearest to a task, best first, leaving out the one with id `besides`."""
-        from rapidfuzz.distance import Indel
-        from rapidfuzz.process import extract
-
         # 1 - (insertions + deletions) / (both lengths) is 2 LCS / (both lengths), the F1 of ROUGE-L.
         found = extract(_compared(task), self._tokens, scorer=Indel.normalized_similarity, limit=count + 1)
         return [(score, self.pool[key]) for _, score, key in found if key != besides and score > 0][:count]
@@ -219,14 +213,14 @@ def write(run: Run, judgements: Iterable[Row]) -> None:
 
 def apply(pool: Iterable[Example], judgements: Iterable[Row], language: str = "ur") -> list[Example]:
     """The pool as reviewed: rejected ones gone, edits made, `provenance.review` set. The last word on an example counts."""
-    last = {row["id"]: row for row in judgements}
-    kept = (e for e in pool if last.get(e.id, {}).get("decision") != "reject")
-    return [_reviewed(e, last[e.id]["edit"], language) if e.id in last else e for e in kept]
-
-
-def _reviewed(example: Example, edit: Row | None, language: str) -> Example:
-    state = replace(example.provenance, review="edited" if edit else "accepted")
-    return replace(revise(example, edit, language) if edit else example, provenance=state)
+    last, kept = {row["id"]: row for row in judgements}, []
+    for example in (e for e in pool if last.get(e.id, {}).get("decision") != "reject"):
+        revised = example
+        if said := last.get(example.id):
+            revised = revise(example, said["edit"], language) if said["edit"] else example
+            revised = replace(revised, provenance=replace(example.provenance, review="edited" if said["edit"] else "accepted"))
+        kept.append(revised)
+    return kept
 
 
 def agreement(judgements: Iterable[Row]) -> dict[str, Row]:
