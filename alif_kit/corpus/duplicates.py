@@ -91,24 +91,43 @@ class Signatures:
 
 
 class NearDuplicates:
-    """The kept documents, each a number in `signatures`, by their bands."""
+    """The kept documents, each a number in `signatures`, by their bands: sorted arrays (12 bytes a band), a table of the newest."""
+
+    NEWEST = 1 << 16
 
     def __init__(self, signatures: Signatures, threshold: float) -> None:
         self._signatures, self._threshold = signatures, threshold
-        self._owners = _Owners()
         shape = PERMUTATIONS // band_rows(threshold), band_rows(threshold)
         self._mixers = np.random.RandomState(1).randint(1, 2**62, shape).astype(np.uint64) * np.uint64(2) + np.uint64(1)
+        self._keys, self._owners = np.array([2**64 - 1], np.uint64), np.zeros(1, np.uint32)  # every band has a place before this
+        self._new: dict[int, int] = {}
 
     def find(self, number: int) -> int | None:
         """A kept document whose estimated similarity with document `number` is at least the threshold, or None."""
         mine = self._signatures[number]
-        for owner in sorted(self._owners.of(self._bands(mine))):
-            if np.count_nonzero(self._signatures[owner] == mine) >= self._threshold * PERMUTATIONS:
-                return owner
-        return None
+        bands = self._bands(mine)
+        places = np.searchsorted(self._keys, bands)
+        owners = set(self._owners[places[self._keys[places] == bands]].tolist())
+        owners |= {self._new[band] for band in bands.tolist() if band in self._new}
+        least = self._threshold * PERMUTATIONS
+        return next((o for o in sorted(owners) if np.count_nonzero(self._signatures[o] == mine) >= least), None)
 
     def add(self, number: int) -> None:
-        self._owners.add(self._bands(self._signatures[number]), number)
+        """Keep document `number`, as the owner of the bands that have none."""
+        for band in self._bands(self._signatures[number]).tolist():
+            self._new.setdefault(band, number)
+        if len(self._new) >= self.NEWEST:
+            self._merge()
+
+    def _merge(self) -> None:
+        keys = np.fromiter(self._new, np.uint64)
+        order = np.argsort(keys)
+        keys, owners = keys[order], np.fromiter(self._new.values(), np.uint32)[order]
+        places = np.searchsorted(self._keys, keys)
+        new = self._keys[places] != keys
+        self._keys = np.insert(self._keys, places[new], keys[new])
+        self._owners = np.insert(self._owners, places[new], owners[new])
+        self._new.clear()
 
     def _bands(self, values: np.ndarray) -> np.ndarray:
         """One 64-bit number a band; a band's own mixers keep it apart from the same values in another."""
@@ -121,34 +140,3 @@ def band_rows(threshold: float) -> int:
     """Values in a band: as many as still bring `RECALL` of the pairs at the threshold together: `0.8 -> 5` (12 bands)."""
     good = [r for r in range(1, PERMUTATIONS + 1) if 1 - (1 - threshold**r) ** (PERMUTATIONS // r) >= RECALL]
     return max(good, default=1)
-
-
-class _Owners:
-    """The first document of each band: sorted arrays (12 bytes an entry) and a small table of the newest."""
-
-    NEWEST = 1 << 16
-
-    def __init__(self) -> None:
-        self._keys, self._numbers = np.array([2**64 - 1], np.uint64), np.zeros(1, np.uint32)  # every band has a place before this
-        self._new: dict[int, int] = {}
-
-    def of(self, bands: np.ndarray) -> set[int]:
-        places = np.searchsorted(self._keys, bands)
-        old = self._numbers[places[self._keys[places] == bands]]
-        return {*old.tolist(), *(self._new[band] for band in bands.tolist() if band in self._new)}
-
-    def add(self, bands: np.ndarray, number: int) -> None:
-        for band in bands.tolist():
-            self._new.setdefault(band, number)
-        if len(self._new) >= self.NEWEST:
-            self._merge()
-
-    def _merge(self) -> None:
-        keys = np.fromiter(self._new, np.uint64)
-        order = np.argsort(keys)
-        keys, numbers = keys[order], np.fromiter(self._new.values(), np.uint32)[order]
-        places = np.searchsorted(self._keys, keys)
-        new = self._keys[places] != keys
-        self._keys = np.insert(self._keys, places[new], keys[new])
-        self._numbers = np.insert(self._numbers, places[new], numbers[new])
-        self._new.clear()

@@ -164,7 +164,7 @@ def _first_pass(run: Run, side: Side, draft: BinaryIO, update: Update) -> None:
             if side.read % 100 == 0:
                 update(side.read, f"{len(side.words):,} kept", side.most or None)
             if side.read == HOPELESS and not side.words:
-                raise UserError(_nothing_left(side))
+                break
             if side.enough and side.words_left >= side.enough[0] and len(side.words) >= side.enough[1]:
                 side.ended = "enough for the share of replay"
                 break
@@ -172,15 +172,11 @@ def _first_pass(run: Run, side: Side, draft: BinaryIO, update: Update) -> None:
             side.ended = "corpus.max_documents" if side.read == side.most else side.ended
     update(side.read, f"{len(side.words):,} kept", side.read)
     if len(side.words) < 2:
-        raise UserError(_nothing_left(side))
-
-
-def _nothing_left(side: Side) -> str:
-    reasons = ", ".join(f"{reason} {count}" for reason, count in side.dropped.most_common(3)) or "none dropped"
-    return (
-        f"of {side.read} {side.language} documents of {side.source} {len(side.words)} were left ({reasons}); expected 2 or more: "
-        "set corpus.source, corpus.replay, corpus.text_field or corpus.min_words"
-    )
+        reasons = ", ".join(f"{reason} {count}" for reason, count in side.dropped.most_common(3)) or "none dropped"
+        raise UserError(
+            f"of {side.read} {side.language} documents of {side.source} {len(side.words)} were left ({reasons}); expected 2 or "
+            "more: set corpus.source, corpus.replay, corpus.text_field or corpus.min_words"
+        )
 
 
 def _judge(side: Side, document: Document, draft: BinaryIO, seen: set[int]) -> None:

@@ -53,7 +53,10 @@ def conversation_text(messages: list[Message], tokenizer: Any, chat_format: str,
         return (tokenizer.bos_token or "") + "".join(_alpaca(messages, tokenizer.eos_token))
     if not tokenizer.chat_template:
         raise UserError("the base has no chat template, but base.chat_format is native; use an Instruct model or alpaca")
-    return _native(messages, tokenizer)
+    plain = [{"role": message["role"], "content": message_text(message)} for message in messages]
+    if plain[0]["role"] == "system" and not takes_system(tokenizer):
+        plain = [{"role": "user", "content": f"{plain[0]['content']}\n\n{plain[1]['content']}"}, *plain[2:]]
+    return _apply(tokenizer, plain)
 
 
 def _alpaca(messages: list[Message], eos: str) -> list[str]:
@@ -67,13 +70,6 @@ def _alpaca(messages: list[Message], eos: str) -> list[str]:
         else:
             pieces.append(message["content"] + (eos if message["role"] == "assistant" else "\n\n"))
     return pieces
-
-
-def _native(messages: list[Message], tokenizer: Any) -> str:
-    plain = [{"role": message["role"], "content": message_text(message)} for message in messages]
-    if plain[0]["role"] == "system" and not takes_system(tokenizer):
-        plain = [{"role": "user", "content": f"{plain[0]['content']}\n\n{plain[1]['content']}"}, *plain[2:]]
-    return _apply(tokenizer, plain)
 
 
 def _apply(tokenizer: Any, messages: list[Message]) -> str:

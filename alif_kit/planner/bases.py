@@ -85,8 +85,7 @@ class Shape:
 
     def lora_parameters(self, rank: int, modules: tuple[str, ...]) -> int:
         """rank x (in + out) per adapted linear and layer. Raises UserError for a module that no layer has."""
-        unknown = sorted(set(modules) - set(self.linears))
-        if unknown:
+        if unknown := sorted(set(modules) - set(self.linears)):
             raise UserError(f"lora.target_modules names {unknown[0]!r}; expected some of {', '.join(self.linears)}")
         return self.layers * rank * sum(sum(self.linears[name]) for name in modules)
 
@@ -134,28 +133,26 @@ def _download(name: str) -> Path:
         return Path(hf_hub_download(name, "config.json", token=machine.find_secret("HF_TOKEN") or None))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         said = (str(error).strip().splitlines() or ["no answer"])[0]
-        raise UserError(
-            f"base {name!r} is not in bases.toml and the Hub does not give its config.json ({said}); {advice}"
-        ) from None
+        where = "is not in bases.toml and the Hub does not give its config.json"
+        raise UserError(f"base {name!r} {where} ({said}); {advice}") from None
 
 
 def from_config(name: str, config: dict[str, Any]) -> Shape:
     """A transformers config.json as a Shape; what the file leaves to the library's defaults is asked of the library."""
     values = config.get("text_config") or config
     kind = str(values.get("model_type") or config.get("model_type", "llama"))
-    odd = next((key for key in values if values[key] and any(mark in key for mark in _NOT_DENSE)), None)
-    if odd:
+    if odd := next((key for key in values if values[key] and any(mark in key for mark in _NOT_DENSE)), None):
         raise UserError(f"base {name} is no plain dense decoder ({odd} = {values[odd]}); expected one, the planner knows no other")
     if any(key not in values for key in _KEYS.values()):
         values = _with_defaults(name, kind, values)
     sizes = {ours: int(values[theirs]) for ours, theirs in _KEYS.items()}
-    gemma = kind.startswith(("gemma2", "gemma3"))
+    tied = values.get("tie_word_embeddings", kind.startswith("gemma"))
     return Shape(
         name=name,
         **sizes,
         head_dim=int(values.get("head_dim") or sizes["hidden"] // sizes["heads"]),
-        tied=bool(config.get("tie_word_embeddings", values.get("tie_word_embeddings", kind.startswith("gemma")))),
-        layer_norms=4 if gemma else 2,
+        tied=bool(config.get("tie_word_embeddings", tied)),
+        layer_norms=4 if kind.startswith(("gemma2", "gemma3")) else 2,
         qk_norm=kind.startswith(("qwen3", "gemma3")),
         qkv_bias=bool(values.get("attention_bias", kind.startswith("qwen2"))),
         float32_on_fp16=kind.startswith(("gemma3", "gemma4")),
@@ -169,8 +166,7 @@ def _with_defaults(name: str, kind: str, values: dict[str, Any]) -> dict[str, An
         filled = AutoConfig.for_model(kind, **{k: v for k, v in values.items() if k != "model_type"}).to_dict()
     except (ValueError, TypeError):
         filled = values
-    missing = [key for key in _KEYS.values() if key not in filled]
-    if missing:
+    if missing := [key for key in _KEYS.values() if key not in filled]:
         raise UserError(f"base {name} has no {missing[0]} in its config.json ({kind}); the planner knows dense decoders only")
     return filled
 

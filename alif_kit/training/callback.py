@@ -119,8 +119,8 @@ def peak_gib() -> float:
     return torch.cuda.max_memory_reserved() / 2**30 if torch.cuda.is_available() else 0.0
 
 
-def make(watch: Watch, update: Update, settling: int) -> Any:
-    """The callback for transformers. `settling`: steps at the start in which a gradient may be infinite."""
+def make(watch: Watch, update: Update) -> Any:
+    """The callback for transformers."""
     from transformers import TrainerCallback
 
     class StageCallback(TrainerCallback):
@@ -138,14 +138,14 @@ def make(watch: Watch, update: Update, settling: int) -> Any:
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
             if "loss" in logs:
-                refuse_no_number(logs, state.global_step, settling, watch.folder)
+                refuse_no_number(logs, state.global_step, SETTLING_STEPS if args.fp16 else 0, watch.folder)
                 update(state.global_step, watch.note(float(logs["loss"])), state.max_steps)
 
     return StageCallback()
 
 
 def refuse_no_number(logs: dict[str, Any], step: int, settling: int, folder: Path) -> None:
-    """StoppedError when loss or gradient is NaN or infinite past the settling steps; the last good checkpoint stays."""
+    """StoppedError when the loss is NaN or infinite, or the gradient past the settling steps; the last good checkpoint stays."""
     bad = [name for name in ("loss", "grad_norm") if not math.isfinite(float(logs.get(name, 0.0)))]
     if bad and (step > settling or "loss" in bad):
         raise StoppedError(

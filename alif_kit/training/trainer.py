@@ -47,7 +47,7 @@ def pretrain(run: Run) -> dict[str, Any]:
         with parallel.main_first():
             data, counts = blocks.pretraining_rows(run, loaded.tokenizer)
             held_out = blocks.held_out_rows(run, loaded.tokenizer) if run.config.pretrain.eval_steps else None
-        seam.attach(loaded, run.config, _vocabulary_rows(run, loaded))
+        _attach(run, loaded)
         return _train(Watch(run, "pretrain", planned), loaded, data, held_out, counts, facts)
 
 
@@ -63,7 +63,7 @@ def finetune(run: Run) -> dict[str, Any]:
             with parallel.main_first():
                 merged = merged_base(run, base_path(run.config))
             loaded = load_base(run.config, merged)
-            seam.attach(loaded, run.config, _vocabulary_rows(run, loaded))
+            _attach(run, loaded)
         else:
             loaded = load_base(run.config)
             seam.continue_adapter(loaded, run.config, adapter)
@@ -143,10 +143,12 @@ def plan_here(config: Config, stage: str) -> budget.Plan | None:
     return planned
 
 
-def _vocabulary_rows(run: Run, loaded: seam.Loaded) -> list[int] | None:
-    if run.config.lora.train_vocab != "rows":
-        return None
-    return vocabulary.rows_in_use(loaded.tokenizer, blocks.training_texts(run), run.config.lora.vocab_coverage)
+def _attach(run: Run, loaded: seam.Loaded) -> None:
+    """A fresh adapter; where rows of the vocabulary are trained, those that the language uses."""
+    rows, lora = None, run.config.lora
+    if lora.train_vocab == "rows":
+        rows = vocabulary.rows_in_use(loaded.tokenizer, blocks.training_texts(run), lora.vocab_coverage)
+    seam.attach(loaded, run.config, rows)
 
 
 def _train(
@@ -205,10 +207,9 @@ def _run_trainer(trainer: Any, watch: Watch, resumed: Path | None) -> None:
     """Train from a checkpoint or the start. Raises StoppedError when the session ended first, with the checkpoint saved."""
     import torch
 
-    settling = callback.SETTLING_STEPS if trainer.args.fp16 else 0
     shown = bar(watch.folder.name, 0) if parallel.is_main() else contextlib.nullcontext(lambda *_: None)
     with shown as update, watch.signals():
-        trainer.add_callback(callback.make(watch, update, settling))
+        trainer.add_callback(callback.make(watch, update))
         try:
             trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         except torch.OutOfMemoryError as error:

@@ -358,7 +358,7 @@ def test_near_duplicates_point_to_the_kept_one():
 
 
 def test_the_index_finds_what_it_merged(monkeypatch):
-    monkeypatch.setattr(duplicates._Owners, "NEWEST", 30)
+    monkeypatch.setattr(duplicates.NearDuplicates, "NEWEST", 30)
     texts = [page(n) for n in range(40)]
     assert near(texts + texts) == [None] * 40 + list(range(40))
 
