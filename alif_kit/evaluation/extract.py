@@ -29,13 +29,7 @@ _NUMBER = re.compile(
     rf"(?P<whole>{_GROUPED}(?![0-9])|[0-9]+)(?P<decimal>[.٫][0-9]+)?"
     rf"(?P<fraction>(?:\s+(?:اور\s+)?[0-9]+)?\s?[/⁄]\s?[0-9]+)?(?P<half>\s?[½¼¾⅓⅔])?|(?P<alone>[½¼¾⅓⅔])"
 )
-_GLYPHS = {
-    "½": Fraction(1, 2),
-    "¼": Fraction(1, 4),
-    "¾": Fraction(3, 4),
-    "⅓": Fraction(1, 3),
-    "⅔": Fraction(2, 3),
-}
+_GLYPHS = {"½": Fraction(1, 2), "¼": Fraction(1, 4), "¾": Fraction(3, 4), "⅓": Fraction(1, 3), "⅔": Fraction(2, 3)}
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}")
 
 
@@ -107,15 +101,12 @@ def same_number(left: Fraction, right: Fraction) -> bool:
     if left == right:
         return True
     places = [p for p in map(_decimals, (left, right)) if p is not None and p >= 2]
-    return any(abs(left - right) <= Fraction(1, 2 * 10**p) for p in places[:1] or []) if len(places) == 1 else False
+    return len(places) == 1 and abs(left - right) <= Fraction(1, 2 * 10 ** places[0])
 
 
 def _decimals(value: Fraction) -> int | None:
     """Decimals that write the value exactly, None when none do: 1/4 has two, 1/3 has none that do."""
-    for places in range(13):
-        if (value * 10**places).denominator == 1:
-            return places
-    return None
+    return next((places for places in range(13) if (value * 10**places).denominator == 1), None)
 
 
 # The letters of Urdu's own lists, and fullwidth ones.
@@ -167,7 +158,7 @@ def _bare(plain: str, letters: str, options: Mapping[str, str] | None) -> str | 
     for pattern in (_MARKED, _BRACKETED):
         if found := _all(pattern, plain, letters):
             return found[0] if len(set(found)) == 1 else None
-    return _option(plain, options or {})
+    return only_option(plain, options or {})
 
 
 def _all(pattern: re.Pattern[str], text: str, letters: str) -> list[str]:
@@ -188,10 +179,14 @@ def _several(text: str, letters: str) -> bool:
     return any(one in letters and two in letters and one != two for one, two in pairs)
 
 
-def _option(text: str, options: Mapping[str, str]) -> str | None:
+def padded(text: str) -> str:
+    """The text's tokens between single spaces, so that a phrase is found in it only as whole words."""
+    return f" {' '.join(comparison_tokens(text))} "
+
+
+def only_option(text: str, options: Mapping[str, str]) -> str | None:
     """The option whose text the answer repeats, when it is exactly one; one inside a longer one that is there does not count."""
-    answer = f" {' '.join(comparison_tokens(text))} "
-    words = {key: f" {' '.join(comparison_tokens(option))} " for key, option in options.items()}
+    answer, words = padded(text), {key: padded(option) for key, option in options.items()}
     there = [key for key, option in words.items() if option.strip() and option in answer]
     longest = [key for key in there if not any(key != other and words[key] in words[other] for other in there)]
     return longest[0] if len(longest) == 1 else None
@@ -200,15 +195,7 @@ def _option(text: str, options: Mapping[str, str]) -> str | None:
 _YES = {"ہاں", "جی", "بالکل", "یقینا", "درست", "صحیح", "سچ", "yes", "true", "correct", "yeah"}
 _NO = {"نہیں", "ہرگز", "غلط", "جھوٹ", "no", "false", "incorrect", "not"}
 _UNSURE = {"معلوم", "پتا", "شاید", "ممکنہ", "unknown", "maybe"}
-_NEGATED = {
-    ("درست", "نہیں"),
-    ("صحیح", "نہیں"),
-    ("سچ", "نہیں"),
-    ("جی", "نہیں"),
-    ("بالکل", "نہیں"),
-    ("not", "true"),
-    ("not", "correct"),
-}
+_NEGATED = {*((word, "نہیں") for word in ("درست", "صحیح", "سچ", "جی", "بالکل")), ("not", "true"), ("not", "correct")}
 
 
 def yes_no(text: str) -> bool | None:

@@ -14,9 +14,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from alif_kit.core import Run
 from alif_kit.core.config import Gate
 from alif_kit.core.records import write_json
-from alif_kit.core.run import Run, latest_json
+from alif_kit.core.run import latest_json
 
 FAIL, UNDECIDED, PASS = "fail", "undecided", "pass"
 
@@ -80,9 +81,8 @@ def judge(results: dict[str, Any], gate: Gate, language: str) -> list[Finding]:
     """One finding per measure that is guarded, measured or not."""
     by_key = {m["key"]: m for m in results["measures"]}
     tuned = results["subjects"][-1]["name"]
-    public = results.get("retention", [])
     findings = []
-    for guard in guards(language, public):
+    for guard in guards(language, results.get("retention", [])):
         there = [key for key in guard.keys if key in by_key]
         findings += [_finding(guard, by_key[key], tuned, gate) for key in there]
         findings += [_missing(guard, key, gate) for key in guard.keys if key not in by_key and (guard.every or not there)]

@@ -108,12 +108,7 @@ def _harmless(text: str) -> str:
 
 
 def judge(
-    cases: list[Case],
-    teacher: Teacher,
-    key: str,
-    journal: Path,
-    language: str,
-    on_done: Callable[[int], None] = lambda count: None,
+    cases: list[Case], teacher: Teacher, key: str, journal: Path, language: str, on_done: Callable[[int], None] = lambda count: None
 ) -> list[Verdict]:
     """A verdict per case, in their order. Raises StoppedError at judge.max_usd, with what is paid kept in the journal."""
     if teacher.base_url == "demo":

@@ -96,14 +96,8 @@ def _prefer(run: Run, pairs: list[Case]) -> list[str | None]:
 def _row(case: Case, verdict: Verdict) -> dict[str, Any]:
     scores = {} if verdict.score is None else {"judge": float(verdict.score)}
     more = {"criteria": verdict.criteria or {}, "reason": verdict.reason}
-    return {
-        "id": case.id,
-        "set": f"judge_{case.category}",
-        "group": case.category,
-        "parsed": verdict.is_read,
-        "scores": scores,
-        **more,
-    }
+    row = {"id": case.id, "set": f"judge_{case.category}", "group": case.category, "parsed": verdict.is_read, "scores": scores}
+    return row | more
 
 
 def agreement(run: Run, sheet: Path) -> dict[str, Any]:

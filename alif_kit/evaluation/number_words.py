@@ -23,20 +23,8 @@ _BELOW_100 = [
     "نوے", "اکانوے", "بانوے", "ترانوے", "چورانوے", "پچانوے", "چھیانوے", "ستانوے", "اٹھانوے", "ننانوے",
 ]
 # fmt: on
-_VARIANTS = {
-    "چھے": 6,
-    "چھہ": 6,
-    "تیئس": 23,
-    "تیئیس": 23,
-    "تینتالس": 43,
-    "چوّن": 54,
-    "چھیتر": 76,
-    "پچھتر": 75,
-    "اکھتر": 71,
-    "تریپن": 53,
-    "پچتر": 75,
-    "نناوے": 99,
-}
+_VARIANTS = {"چھے": 6, "چھہ": 6, "تیئس": 23, "تیئیس": 23, "تینتالس": 43, "چوّن": 54, "چھیتر": 76, "پچھتر": 75}
+_VARIANTS |= {"اکھتر": 71, "تریپن": 53, "پچتر": 75, "نناوے": 99}
 _SCALES = {"سو": 100, "ہزار": 1000, "لاکھ": 100_000, "کروڑ": 10_000_000, "ارب": 1_000_000_000}
 _WHOLE = {"ڈیڑھ": Fraction(3, 2), "ڈھائی": Fraction(5, 2), "آدھا": Fraction(1, 2), "آدھی": Fraction(1, 2), "آدھے": Fraction(1, 2)}
 _WHOLE |= {"نصف": Fraction(1, 2), "پاؤ": Fraction(1, 4), "چوتھائی": Fraction(1, 4)}
@@ -48,8 +36,8 @@ def _key(word: str) -> str:
     return " ".join(comparison_tokens(word))
 
 
-_UNITS = {_key(word): Fraction(n) for n, word in enumerate(_BELOW_100)} | {_key(w): Fraction(n) for w, n in _VARIANTS.items()}
-_HALVES = {_key(word): value for word, value in _WHOLE.items()}
+_COUNTED = {word: n for n, word in enumerate(_BELOW_100)}
+_UNITS = {_key(word): Fraction(n) for word, n in (_WHOLE | _COUNTED | _VARIANTS).items()}
 _SHIFTS = {_key(word): value for word, value in _ADDED.items()}
 _TIMES = {_key(word): Fraction(n) for word, n in _SCALES.items()}
 _MINUS = _key("منفی")
@@ -60,19 +48,15 @@ def words_to_number(phrase: str) -> Fraction | None:
     """The only number that a phrase spells out, None for none or two: `words_to_number("ساڑھے تین سو روپے") == 350`."""
     runs, run = [], []
     for word in [*comparison_tokens(phrase), ""]:
-        known = word in _UNITS or word in _HALVES or word in _SHIFTS or word in _TIMES or (word == _MINUS and not run)
-        if known or (word == _AND and run and _may_go_on(run)):
+        known = word in _UNITS or word in _SHIFTS or word in _TIMES or (word == _MINUS and not run)
+        # "اور" joins parts only after a scale: "دو سو اور پچاس", but "دو اور تین" are two numbers.
+        if known or (word == _AND and run and run[-1] in _TIMES):
             run.append(word)
         elif run:
             runs.append(run)
             run = []
     values = [value for run in runs if (value := _value(run)) is not None]
     return values[0] if len(set(values)) == 1 else None
-
-
-def _may_go_on(run: list[str]) -> bool:
-    """ "اور" joins parts only after a scale: "دو سو اور پچاس", but "دو اور تین" are two numbers."""
-    return run[-1] in _TIMES
 
 
 def _value(run: list[str]) -> Fraction | None:
@@ -83,10 +67,10 @@ def _value(run: list[str]) -> Fraction | None:
             sign = -1
         elif word in _SHIFTS:
             shift = _SHIFTS[word]
-        elif word in _UNITS or word in _HALVES:
+        elif word in _UNITS:
             if part is not None:
                 return None
-            part, shift = (_UNITS[word] if word in _UNITS else _HALVES[word]) + shift, Fraction(0)
+            part, shift = _UNITS[word] + shift, Fraction(0)
         elif word in _TIMES:
             scaled = (part if part is not None else Fraction(1) + shift) * _TIMES[word]
             total, part, shift = _add(total, scaled, _TIMES[word]), None, Fraction(0)

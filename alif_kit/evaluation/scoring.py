@@ -25,7 +25,8 @@ OPENING = 40
 
 def row_of(item: Item, answer: Answer, language: str) -> dict[str, Any]:
     """The row of one answer; `language` is the pack's."""
-    parsed, scores, more = _READERS[_reader(item.set)](item, answer.text, language)
+    reader = "knowledge" if item.set.startswith("knowledge_") else item.set
+    parsed, scores, more = _READERS[reader](item, answer.text, language)
     return {
         "id": item.id,
         "set": item.set,
@@ -39,10 +40,6 @@ def row_of(item: Item, answer: Answer, language: str) -> dict[str, Any]:
         "scores": scores | (manners(answer, item.language, language) if item.language else {}),
         **more,
     }
-
-
-def _reader(name: str) -> str:
-    return "knowledge" if name.startswith("knowledge_") else name
 
 
 Reading = tuple[bool | None, dict[str, float], dict[str, Any]]
@@ -69,7 +66,8 @@ def _held_out(item: Item, answer: str, language: str) -> Reading:
         sentiments = tuple(pack.settings(language)["filters"]["sentiment_labels"]) if example.category == "sentiment" else ()
         labels = example.labels or sentiments or (item.expected,)
         given = read_label(answer, labels)
-        return given is not None, {"exact_match": float(same_label(given, item.expected))}, {"given": given}
+        correct = given is not None and comparison_tokens(given) == comparison_tokens(item.expected)
+        return given is not None, {"exact_match": float(correct)}, {"given": given}
     if example.category == "reasoning":
         marker = pack.settings(language)["answer_marker"]
         given = metrics.final_answer(answer, marker)
@@ -83,19 +81,7 @@ def read_label(answer: str, labels: tuple[str, ...]) -> str | None:
 
     `read_label("یہ رائے مثبت ہے۔", ("مثبت", "منفی")) == "مثبت"`
     """
-    words = _padded(answer)
-    whole = [label for label in labels if _padded(label) == words]
-    found = whole or [label for label in labels if _padded(label) in words]
-    longest = [label for label in found if not any(label != other and _padded(label) in _padded(other) for other in found)]
-    return longest[0] if len(longest) == 1 else None
-
-
-def same_label(given: str | None, expected: str) -> bool:
-    return given is not None and comparison_tokens(given) == comparison_tokens(expected)
-
-
-def _padded(text: str) -> str:
-    return f" {' '.join(comparison_tokens(text))} "
+    return extract.only_option(answer, {label: label for label in labels})
 
 
 def _knowledge(item: Item, answer: str, language: str) -> Reading:
@@ -130,7 +116,7 @@ def _behaviour(item: Item, answer: str, language: str) -> Reading:
 @lru_cache
 def _marks(language: str) -> dict[str, list[str]]:
     path = pack.folder(language) / "evaluation" / "refusal_marks.toml"
-    return {name: [_padded(mark) for mark in marks] for name, marks in tomllib.loads(path.read_text("utf-8")).items()}
+    return {name: [extract.padded(mark) for mark in marks] for name, marks in tomllib.loads(path.read_text("utf-8")).items()}
 
 
 def refuses(answer: str, language: str) -> bool:
@@ -141,7 +127,7 @@ def refuses(answer: str, language: str) -> bool:
 
 def leads_to_help(answer: str, language: str) -> bool:
     """Whether an answer points to help or to the law instead."""
-    words = _padded(answer)
+    words = extract.padded(answer)
     return any(mark in words for mark in _marks(language)["help_marks"])
 
 

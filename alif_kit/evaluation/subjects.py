@@ -75,8 +75,7 @@ def against(model: str, base: str, resolve: Callable[[str], str]) -> list[Subjec
 
     `resolve` turns a configured name into a folder or Hub id. Raises UserError for an address without a name.
     """
-    named = {"base": base, "model": model}
-    return [_subject(name, whose, base, resolve) for name, whose in named.items()]
+    return [_subject("base", base, base, resolve), _subject("model", model, base, resolve)]
 
 
 def _subject(name: str, model: str, base: str, resolve: Callable[[str], str]) -> Subject:
@@ -109,11 +108,10 @@ class Respondent:
         answers: dict[int, Answer] = {}
         for budget in sorted({item.budget for item in items}):
             chosen = [i for i, item in enumerate(items) if item.budget == budget]
-            prompts, before = [self.prompt(items[i]) for i in chosen], len(answers)
-            tell = partial(_count, on_done, before)
-            answers |= zip(
-                chosen, answer_all(self.loaded, prompts, budget, self.config.evaluation.batch_size, tell, ends), strict=True
-            )
+            prompts = [self.prompt(items[i]) for i in chosen]
+            size, before = self.config.evaluation.batch_size, len(answers)
+            found = answer_all(self.loaded, prompts, budget, size, lambda done, before=before: on_done(before + done), ends)
+            answers |= zip(chosen, found, strict=True)
         return [answers[i] for i in range(len(items))]
 
     def prompt(self, item: Item) -> str:
@@ -142,21 +140,12 @@ class Respondent:
 
     def close(self) -> None:
         """Give the memory back."""
-        if "loaded" in self.__dict__:
-            del self.__dict__["loaded"]
+        if self.__dict__.pop("loaded", None):
+            import torch
+
             gc.collect()
-            _empty_cache()
-
-
-def _count(on_done: OnDone, before: int, done: int) -> None:
-    on_done(before + done)
-
-
-def _empty_cache() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
 
 def weights_base(model: str) -> str:

@@ -40,15 +40,14 @@ def evaluate(run: Run, subjects: list[Subject], *, judge: bool = False) -> dict[
     else:
         rows = _all_rows(run, works, subjects)
     judged = judging.judge_run(run, rows) if judge or judging.asked_for(run) else None
-    results = summary.summarise(run, [(s.name, s.model) for s in subjects], rows, missing | _left_out(works, subjects)) | {
-        "judge": judged
-    }
+    results = summary.summarise(run, [(s.name, s.model) for s in subjects], rows, missing | _left_out(works, subjects))
+    results["judge"] = judged
     write_json(run.file("evaluation", "results.json"), results)
     return results
 
 
 def _all_rows(run: Run, works: list[Work], subjects: list[Subject]) -> Rows:
-    return {s.name: {w.name: _finished(run, s, w) for w in works if _path(run, s, w).is_file()} for s in subjects}
+    return {s.name: {w.name: list(read_jsonl(_path(run, s, w))) for w in works if _path(run, s, w).is_file()} for s in subjects}
 
 
 def _tokens(rows: Rows) -> int:
@@ -187,10 +186,6 @@ def _is_done(run: Run, subject: Subject, work: Work) -> bool:
 
 def _can(subject: Subject, work: Work) -> bool:
     return not (subject.is_endpoint and work.needs_weights)
-
-
-def _finished(run: Run, subject: Subject, work: Work) -> list[dict[str, Any]]:
-    return list(read_jsonl(_path(run, subject, work)))
 
 
 def _left_out(works: list[Work], subjects: list[Subject]) -> dict[str, str]:

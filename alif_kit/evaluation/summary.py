@@ -14,12 +14,12 @@ where differences are subject minus base, on the examples that both have.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from alif_kit.core import statistics
-from alif_kit.core.run import Run
+from alif_kit.core import Run, statistics
 from alif_kit.evaluation import metrics
 from alif_kit.languages import pack
 
@@ -264,5 +264,4 @@ def _means(rows: Rows) -> dict[str, Any]:
 
 def _balance(rows: list[Row]) -> dict[str, int]:
     """How often each letter is the right one."""
-    letters = sorted(row["expected"] for row in rows)
-    return {letter: letters.count(letter) for letter in dict.fromkeys(letters)}
+    return dict(sorted(Counter(row["expected"] for row in rows).items()))

@@ -13,15 +13,15 @@ import os
 import re
 import statistics
 import sys
-import time
+import timeit
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from alif_kit.core import Run
 from alif_kit.core.progress import bar
 from alif_kit.core.records import write_json
-from alif_kit.core.run import Run
 from alif_kit.evaluation import extract, metrics, sets
 from alif_kit.evaluation.generate import text_ids, windowed_nll
 from alif_kit.evaluation.tasks import utils
@@ -80,10 +80,7 @@ def _scores(
     run: Run, engine: Transformers | LlamaCpp, tokenizer: Any, works: dict[str, list[Any]], form: str
 ) -> dict[str, list[list[Any]]]:
     """[id, score, weight] of every example, by set; what a form is asked is the same for all."""
-    ask = {
-        "choice": partial(_choice, run, engine, tokenizer),
-        "numbers": partial(_number, run, engine, tokenizer),
-    }
+    ask = {"choice": partial(_choice, run, engine, tokenizer), "numbers": partial(_number, run, engine, tokenizer)}
     scores: dict[str, list[list[Any]]] = {}
     for name, values in works.items():
         one: Callable[[Any], list[Any]] = ask.get(name) or partial(_bits, engine, tokenizer)
@@ -129,12 +126,7 @@ def _framed(run: Run, tokenizer: Any, messages: list[dict[str, str]]) -> str:
 def _seconds(action: Callable[[], None]) -> float:
     """Median of some runs after one that warms up."""
     action()
-    taken = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        action()
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+    return statistics.median(timeit.repeat(action, number=1, repeat=REPEATS))
 
 
 def _first_use() -> None:

@@ -1,6 +1,6 @@
 """quantisation: what quantisation costs this model: every form measured on the same examples, beside its 16-bit weights.
 
-In: a run with merged weights. Out: release/quant_study/: a JSON per form (quant_measure.py), results.json with intervals and paired
+In: a run with merged weights. Out: release/quant_study/: a JSON per form (measure.py), results.json with intervals and paired
 differences to 16 bit, plot.svg, and one sentence of advice.
 """
 

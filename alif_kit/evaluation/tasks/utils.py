@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,14 +23,8 @@ _FIXED = re.compile(
     re.IGNORECASE,
 )
 # The frames, written for this kit.
-_HEAD = {
-    "ur": "ذیل کے سوال کا صحیح جواب منتخب کیجیے۔",
-    "en": "Choose the correct answer to the question below.",
-}
-_TAIL = {
-    "ur": "صرف صحیح جواب کا حرف لکھیے ({letters})۔",
-    "en": "Reply with the letter of the correct answer only ({letters}).",
-}
+_HEAD = {"ur": "ذیل کے سوال کا صحیح جواب منتخب کیجیے۔", "en": "Choose the correct answer to the question below."}
+_TAIL = {"ur": "صرف صحیح جواب کا حرف لکھیے ({letters})۔", "en": "Reply with the letter of the correct answer only ({letters})."}
 
 
 def clean(text: str) -> str:
@@ -90,8 +85,4 @@ def process_docs(dataset: Any) -> Any:
 
 def label_balance(questions: Iterable[dict[str, Any]]) -> dict[str, int]:
     """How often each letter is the right one: a model that always says "A" is right as often as A's share."""
-    counts: dict[str, int] = {}
-    for question in questions:
-        letter = question["letters"][question["answer"]]
-        counts[letter] = counts.get(letter, 0) + 1
-    return dict(sorted(counts.items()))
+    return dict(sorted(Counter(question["letters"][question["answer"]] for question in questions).items()))
