@@ -1,4 +1,4 @@
-"""Shared by the tests: a scripted endpoint, and one small finished run."""
+"""Shared by the tests: a scripted endpoint, one small finished run, a browser, and how long a busy machine may take."""
 
 import json
 import shutil
@@ -7,6 +7,13 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+PATIENCE = 900.0
+"""Seconds after which what never comes fails a test. Nothing that works is as slow, so no verdict hangs on the machine's speed."""
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def completion(text="ٹھیک ہے", finish="stop", prompt_tokens=10, completion_tokens=5):
@@ -24,10 +31,11 @@ class Endpoint:
     """A loopback server of the chat protocol that gives queued answers, then plain ones.
 
     A queued answer is a status, or (status, headers, body); body is text or a JSON value; `None` closes the connection.
+    `before_answer` is called between a request and its answer, outside of any lock.
     """
 
     def __init__(self):
-        self.queue, self.requests, self.latency = [], [], 0.0
+        self.queue, self.requests, self.before_answer = [], [], lambda: None
         self.active = self.most_active = 0
         self._lock = threading.Lock()
         endpoint = self
@@ -41,7 +49,7 @@ class Endpoint:
                     endpoint.active += 1
                     endpoint.most_active = max(endpoint.most_active, endpoint.active)
                     answer = endpoint.queue.pop(0) if endpoint.queue else (200, {}, completion())
-                time.sleep(endpoint.latency)
+                endpoint.before_answer()
                 with endpoint._lock:
                     endpoint.active -= 1
                 self.answer(answer)
@@ -101,14 +109,38 @@ def finished(tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="session")
+def merged_run(finished, tmp_path_factory):
+    """The finished run in a folder of its own, with its adapter merged."""
+    from alif_kit import pipeline
+    from alif_kit.core.run import Run
+
+    run = Run.resume(shutil.copytree(finished.path, tmp_path_factory.mktemp("merged") / "small"))
+    pipeline.merge(run)
+    return run
+
+
+def patient(make):
+    """A context or a page that waits as long as it takes, as `make` makes it."""
+
+    def made(**options):
+        found = make(**options)
+        found.set_default_timeout(1000 * PATIENCE)
+        return found
+
+    return made
+
+
 @pytest.fixture
 def browser():
-    """Chromium, headless; a test that asks for it is skipped where there is none."""
+    """Chromium, headless, that gives nothing up early; a test that asks for it is skipped where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not chromium:
         pytest.skip("no chromium on this machine: apt-get install chromium")
+    sync_api.expect.set_options(timeout=1000 * PATIENCE)
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=1000 * PATIENCE)
+        browser.new_context, browser.new_page = patient(browser.new_context), patient(browser.new_page)
         yield browser
         browser.close()

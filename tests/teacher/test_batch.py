@@ -7,7 +7,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import completion
+from conftest import PATIENCE, completion
 
 from alif_kit.core.config import Teacher
 from alif_kit.core.errors import StoppedError, UserError
@@ -84,6 +84,9 @@ class BatchServer:
             output = self.store("".join(json.dumps(self.answer(line, fails)) + "\n" for line in lines).encode())
         return self.view(name, status, output)
 
+    def is_polled(self):
+        return any(batch["polls"] for batch in self.batches.values())
+
     @staticmethod
     def answer(line, fails):
         text = line["body"]["messages"][-1]["content"]
@@ -104,14 +107,25 @@ def server():
     running.server.server_close()
 
 
-def ask(server, folder, texts, teacher=TEACHER, seconds=30):
-    """Ask all texts through one client; returns replies or errors, and the budget."""
+class ClosedError(Exception):
+    """The program was closed."""
+
+
+def ask(server, folder, texts, teacher=TEACHER, closed_when=None):
+    """Ask all texts through one client; returns replies or errors, and the budget. `closed_when`: raises ClosedError once it is so."""
+
+    async def close():
+        while not closed_when():
+            await asyncio.sleep(0.01)
+        raise ClosedError
 
     async def work():
         async with BatchClient(teacher, "key", folder, base_url=server.base_url, poll_s=0.02) as client:
             chats = (client.chat([{"role": "user", "content": text}]) for text in texts)
             outcomes = asyncio.gather(*chats, return_exceptions=True)
-            return await asyncio.wait_for(outcomes, seconds), client.budget
+            if closed_when:
+                await asyncio.gather(outcomes, close())
+            return await asyncio.wait_for(outcomes, PATIENCE), client.budget
 
     return run_async(work())
 
@@ -126,8 +140,8 @@ def test_what_is_asked_together_goes_in_one_batch_at_half_the_price(server, tmp_
 
 def test_closed_while_waiting_and_opened_again_it_finds_its_batch(server, tmp_path):
     server.polls_needed = 1000
-    with pytest.raises(TimeoutError):
-        ask(server, tmp_path, ["ایک", "دو"], seconds=1.0)
+    with pytest.raises(ClosedError):
+        ask(server, tmp_path, ["ایک", "دو"], closed_when=server.is_polled)
     assert len(list(tmp_path.glob("batch_*.json"))) == 1
     server.polls_needed = 0
     replies, _ = ask(server, tmp_path, ["ایک", "دو"])
@@ -136,8 +150,8 @@ def test_closed_while_waiting_and_opened_again_it_finds_its_batch(server, tmp_pa
 
 def test_killed_between_creating_a_batch_and_saving_its_id_it_finds_it(server, tmp_path):
     server.polls_needed = 1000
-    with pytest.raises(TimeoutError):
-        ask(server, tmp_path, ["ایک"], seconds=1.0)
+    with pytest.raises(ClosedError):
+        ask(server, tmp_path, ["ایک"], closed_when=server.is_polled)
     [path] = tmp_path.glob("batch_*.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), "id": ""}))
     server.polls_needed = 0
