@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from conftest import PATIENCE
 
 from alif_kit.chat import serve
 from alif_kit.core.errors import UserError
@@ -94,19 +95,19 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def ask(address, name, key="", tries=120):
+def ask(address, name, process, key=""):
     """One answer of a server that is still starting."""
     body = {"model": name, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8}
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
-    for _ in range(tries):
+    while process.poll() is None:
         try:
             request = urllib.request.Request(f"{address}/chat/completions", json.dumps(body).encode(), headers)
-            return json.load(urllib.request.urlopen(request, timeout=60))
+            return json.load(urllib.request.urlopen(request, timeout=PATIENCE))
         except urllib.error.HTTPError:
             raise
         except OSError:
             time.sleep(1)
-    raise AssertionError("the server did not come up")
+    raise AssertionError("the server did not come up, it ended")
 
 
 def served(words, log, key=""):
@@ -124,7 +125,7 @@ def end(process):
     """Interrupt it, as Ctrl-C does: the server took the command's place, so it is the server that hears it."""
     process.send_signal(signal.SIGINT)
     try:
-        process.wait(30)
+        process.wait(PATIENCE)
     finally:
         process.kill()
 
@@ -143,30 +144,27 @@ def test_a_gguf_is_really_served_and_asks_for_its_key(tmp_path):
     try:
         assert printed[0] == f"llama.cpp: http://127.0.0.1:{port}/v1" and printed[1].startswith("try it: curl http://127.0.0.1")
         assert "a-long-secret" not in "".join(printed)
-        answer = ask(f"http://127.0.0.1:{port}/v1", path.stem, key="a-long-secret")
+        answer = ask(f"http://127.0.0.1:{port}/v1", path.stem, process, key="a-long-secret")
         assert answer["choices"][0]["message"]["role"] == "assistant" and answer["model"] == path.stem
         with pytest.raises(urllib.error.HTTPError, match="401"):
-            ask(f"http://127.0.0.1:{port}/v1", path.stem)
+            ask(f"http://127.0.0.1:{port}/v1", path.stem, process)
     finally:
         end(process)
 
 
 @pytest.mark.slow
-def test_a_runs_merged_model_is_really_served_and_the_printed_lines_work(finished, tmp_path):
-    from alif_kit import pipeline
-
+def test_a_runs_merged_model_is_really_served_and_the_printed_lines_work(merged_run, tmp_path):
     pytest.importorskip("fastapi", reason="fastapi is not installed: it comes with the extra `review`")
-    pipeline.merge(finished)
     port = free_port()
-    process, printed = served(["--run", str(finished.path), "--port", str(port)], tmp_path / "log")
+    process, printed = served(["--run", str(merged_run.path), "--port", str(port)], tmp_path / "log")
     try:
-        name = str(finished.file("release", "merged"))
+        name = str(merged_run.file("release", "merged"))
         assert printed[2] == f"talk to it: alif chat --model http://127.0.0.1:{port}/v1#{name}"
-        ask(f"http://127.0.0.1:{port}/v1", name)
+        ask(f"http://127.0.0.1:{port}/v1", name, process)
         curl = shlex.split(printed[1].removeprefix("try it: "))
         assert curl[0] == "curl" and json.loads(curl[-1])["model"] == name
         chat = [*ALIF, "chat", "--model", re.sub(".*--model ", "", printed[2]), "--max-tokens", "16", "--preset", "smoke"]
-        shown = subprocess.run(chat, input="سلام\n", capture_output=True, text=True, cwd=tmp_path, timeout=120)
+        shown = subprocess.run(chat, input="سلام\n", capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE)
         assert shown.returncode == 0 and "tokens/s" in shown.stdout, shown.stderr
     finally:
         end(process)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from command_tree import commands
+from conftest import PATIENCE
 
 from alif_kit import __version__
 
@@ -15,7 +16,7 @@ def alif(*arguments, **environment):
 
     command = [sys.executable, "-m", "alif_kit.cli", *arguments]
     env = {**os.environ, "COLUMNS": "160", "CUDA_VISIBLE_DEVICES": "", **environment}
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=PATIENCE)
 
 
 def test_every_command_has_a_sentence_of_help():

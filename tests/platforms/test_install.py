@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import PATIENCE
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -151,10 +152,10 @@ def test_no_waiting_cell_runs_in_the_kernel_that_goes(monkeypatch):
     try:
         cells = "from alif_kit.platforms import install; install._restart_if_needed(['torchao'])", "print('ran in the old kernel')"
         first, second = [client.execute(cell) for cell in cells]
-        replies = [client.get_shell_msg(timeout=30) for _ in cells]
+        replies = [client.get_shell_msg(timeout=PATIENCE) for _ in cells]
         status = {reply["parent_header"]["msg_id"]: reply["content"]["status"] for reply in replies}
         assert status == {first: "error", second: "aborted"}
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while manager.is_alive() and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not manager.is_alive()  # Colab, Kaggle and Jupyter start another by themselves

@@ -436,16 +436,14 @@ def test_an_adapter_on_an_unpublished_merge_is_not_offered(tmp_path):
     assert "The adapter stands on a model that is not published" in page(run)
 
 
-def test_the_transformers_snippet_asks_the_merged_model_as_it_was_taught(finished, capsys):
+def test_the_transformers_snippet_asks_the_merged_model_as_it_was_taught(merged_run, capsys):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from alif_kit import pipeline
     from alif_kit.core.records import SeedTask
     from alif_kit.model.chat_format import prompt_text
 
-    pipeline.merge(finished)
-    folder = str(finished.file("release", "merged"))
-    snippet = code(page(finished, to="me/toy"))[0].replace("me/toy", folder).replace("max_new_tokens=256", "max_new_tokens=12")
+    folder = str(merged_run.file("release", "merged"))
+    snippet = code(page(merged_run, to="me/toy"))[0].replace("me/toy", folder).replace("max_new_tokens=256", "max_new_tokens=12")
     exec(snippet, {})
     printed = capsys.readouterr().out
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)

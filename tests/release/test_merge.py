@@ -16,9 +16,9 @@ from alif_kit.release import merge, weights
 
 
 @pytest.fixture(scope="module")
-def merged(finished):
+def merged(merged_run):
     """The finished small run's adapter, with its trained vocabulary, merged."""
-    return pipeline.merge(finished), finished.file("release", "merged")
+    return pipeline.merge(merged_run), merged_run.file("release", "merged")
 
 
 def test_the_merged_model_gives_the_logits_of_base_and_adapter(merged):
@@ -63,9 +63,9 @@ def test_sums_hold_and_tell_what_changed(merged):
     config_file.write_text(before)
 
 
-def test_a_finished_merge_is_kept(merged, finished, monkeypatch):
+def test_a_finished_merge_is_kept(merged, merged_run, monkeypatch):
     monkeypatch.setattr(merge, "_in_own_process", lambda task: pytest.fail("merged again"))
-    assert pipeline.merge(finished) == merged[0]
+    assert pipeline.merge(merged_run) == merged[0]
 
 
 def test_a_merge_that_differs_is_not_published(finished, tmp_path, monkeypatch):
@@ -173,10 +173,10 @@ def test_an_adapter_must_fit_its_base(tmp_path):
         weights.check_adapter(base, base)
 
 
-def test_the_command_line(merged, finished):
+def test_the_command_line(merged, merged_run):
     from typer.testing import CliRunner
 
-    result = CliRunner().invoke(main.app, ["merge", "--run", str(finished.path)])
+    result = CliRunner().invoke(main.app, ["merge", "--run", str(merged_run.path)])
     assert result.exit_code == 0 and "logits differ by at most" in result.output and "release" in result.output
 
 

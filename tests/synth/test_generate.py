@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from conftest import PATIENCE
 
 from alif_kit.core import config
 from alif_kit.core.errors import StoppedError, UserError
@@ -156,7 +157,7 @@ def kill_and_resume(path, teacher, kills, seed):
     for _ in range(kills):
         process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(path)], stderr=subprocess.DEVNULL)
         started = teacher.stats["requests"]
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE
         while teacher.stats["requests"] == started and process.poll() is None and time.monotonic() < until:
             time.sleep(0.005)
         time.sleep(draw.uniform(0.0, 0.15))

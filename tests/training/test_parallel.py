@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import PATIENCE
 
 from alif_kit.core import config
 from alif_kit.core.config import Optimisation
@@ -39,7 +40,7 @@ def in_two_processes(run, tmp_path, stop=0):
     script.write_text(TRAIN)
     engine = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", str(script)]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*engine, str(run.path), str(stop)], capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run([*engine, str(run.path), str(stop)], capture_output=True, text=True, env=environment, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from conftest import PATIENCE
 
 from alif_kit.core.records import CATEGORIES
 from alif_kit.synth.demo import teacher as demo_teacher
@@ -46,7 +47,7 @@ def many(category, count=400):
 
 def post(teacher, body, path="/v1/chat/completions"):
     address = urlsplit(teacher.base_url)
-    connection = HTTPConnection(address.hostname, address.port, timeout=10)
+    connection = HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     try:
         connection.request("POST", path, data, {"Content-Type": "application/json"})
@@ -58,7 +59,7 @@ def post(teacher, body, path="/v1/chat/completions"):
 
 def get(teacher, path):
     address = urlsplit(teacher.base_url)
-    connection = HTTPConnection(address.hostname, address.port, timeout=10)
+    connection = HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import PATIENCE
 
 from alif_kit.core import config
 from alif_kit.core.errors import UserError
@@ -321,7 +322,7 @@ def alif_review(*arguments):
     """`alif review ...` as its own process, through the entry point's handling of errors."""
     code = "from alif_kit.cli import main, review; main.app = review.review_app; main.main()"
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "160"}, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "160"}, timeout=PATIENCE)
 
 
 def test_the_commands_from_sheet_to_agreement(run, tmp_path):
@@ -362,5 +363,5 @@ def test_the_package_and_its_commands_load_without_gradio_and_openpyxl(run, tmp_
         (["app", "--run", run.path], "gradio is not installed"),
     ):
         command = [sys.executable, "-c", blocked, *map(str, arguments)]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         assert result.returncode == 2 and words in result.stderr, result.stderr
