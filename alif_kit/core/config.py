@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import asdict, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,10 @@ def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Config:
         if not isinstance(within, dict):
             raise UserError(unknown(name, rows_of(Config())))
         within[last] = value
-    return from_dict(values)  # checked as a whole: of two changes that belong together, either may come first
+    try:  # checked as a whole: of two changes that belong together, either may come first
+        return Config(**values)
+    except ValidationError as error:
+        raise UserError(sentence(error.errors()[0], rows_of(Config()))) from None
 
 
 def _preset(name: str) -> dict[str, Any]:
@@ -115,19 +117,6 @@ def _over(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
     return values | {name: values[name] | value if name in both else value for name, value in others.items()}
 
 
-def from_dict(values: dict[str, Any]) -> Config:
-    """A Config from plain values. Raises UserError, naming the field, for an unknown key or a bad value."""
-    try:
-        return _checker().validate_python(values)
-    except ValidationError as error:
-        raise UserError(sentence(error.errors()[0], rows_of(Config()))) from None
-
-
-@lru_cache
-def _checker() -> TypeAdapter[Config]:
-    return TypeAdapter(Config)
-
-
 def schema() -> dict[str, Any]:
     """The JSON schema of a configuration file, for an editor that checks it while it is being written."""
-    return _checker().json_schema()
+    return TypeAdapter(Config).json_schema()

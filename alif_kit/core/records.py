@@ -192,18 +192,10 @@ class AppendOnly(AbstractContextManager["AppendOnly"]):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file, self._turn = self.path.open("ab+"), threading.Lock()
-        self._cut_torn_tail()
-
-    def _cut_torn_tail(self) -> None:
-        size = end = self._file.seek(0, os.SEEK_END)
-        newline = -1
-        while end > 0 and newline < 0:
-            start = max(0, end - 65536)
-            self._file.seek(start)
-            newline = self._file.read(end - start).rfind(b"\n")
-            end = start + newline + 1  # the block's own start where it holds no newline
-        if end < size:
-            self._file.truncate(end)
+        self._file.seek(0)
+        whole = sum(len(line) for line in self._file if line.endswith(b"\n"))
+        if whole < self._file.tell():
+            self._file.truncate(whole)
 
     def append(self, row: Any) -> None:
         line = (dumps(row) + "\n").encode("utf-8")

@@ -1,20 +1,19 @@
 """core: the run folder. Every stage reads and writes files here and leaves a line in the ledger.
 
 In: a folder and a configuration. Out: `Run`, with the paths of its files, the stages already done, and
-`ledger.jsonl` (one line per stage: tokens, seconds, device, dollars).
+`ledger.jsonl` (one line per stage: tokens, seconds, device, dollars); which settings a run that has begun may change.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core import changes
 from alif_kit.core import config as configuration
 from alif_kit.core.config import Config
 from alif_kit.core.errors import UserError
@@ -29,6 +28,21 @@ BELONGS = {
     "finetune": "finetune",
 }
 """Tables of the configuration that one stage alone depends on, and the folder that the stage makes when it begins."""
+# Fields, or whole tables, that a resumed run may change: they move speed and spending, never the result. What evaluation depends
+# on may change as well: its rows carry the settings they were made with, and are made anew under others.
+OPERATIONAL = {
+    "teacher.concurrency",
+    "teacher.requests_per_minute",
+    "teacher.tokens_per_minute",
+    "teacher.max_requests",
+    "teacher.max_minutes",
+    "teacher.timeout_s",
+    "teacher.max_attempts",
+    "teacher.max_usd",
+    *("evaluation", "judge", "gate", "session"),
+}
+# Fields by which answers that are paid for may be judged again.
+JUDGING = {"synth.novelty_threshold", "synth.evaluation_sets", "synth.held_out_share"}
 
 
 @dataclass(frozen=True)
@@ -48,8 +62,8 @@ class Run:
         saved = path / "config.json"
         if saved.is_file():
             old = configuration.load(saved)
-            open_still = {n for n in changes.flatten(old) if (of := BELONGS.get(n.split(".")[0])) and not (path / of).exists()}
-            changed = changes.first_difference(old, config, besides=open_still)
+            open_still = {n for n in flatten(old) if (of := BELONGS.get(n.split(".")[0])) and not (path / of).exists()}
+            changed = first_difference(old, config, besides=open_still)
             if changed:
                 name, old, new = changed
                 raise UserError(
@@ -73,9 +87,9 @@ class Run:
 
     def judge_anew(self, config: Config) -> Run:
         """The same run with other rules of judging the answers it has paid for. Raises UserError for any other change."""
-        changed = changes.first_difference(self.config, config, besides=changes.JUDGING)
+        changed = first_difference(self.config, config, besides=JUDGING)
         if changed:
-            rules = ", ".join(sorted(changes.JUDGING))
+            rules = ", ".join(sorted(JUDGING))
             raise UserError(f"{changed[0]} cannot change in a run that has begun; of its answers, only {rules} can be set anew")
         write_json(self.file("config.json"), config.to_dict())
         return Run(self.path, config)
@@ -115,3 +129,20 @@ class Run:
 def latest_json(path: Path) -> Any:
     """The value of a JSON file another stage wrote."""
     return json.loads(Path(path).read_text("utf-8"))
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """Dotted names and plain values: `{"pretrain.max_steps": -1, ...}`."""
+    flat: dict[str, Any] = {}
+    for name, value in config.to_dict().items():
+        flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def first_difference(old: Config, new: Config, besides: Collection[str] = ()) -> tuple[str, Any, Any] | None:
+    """Name, old and new value of the first field that changes a run's result, or None when they agree."""
+    before, after = flatten(old), flatten(new)
+    for name, value in before.items():
+        if OPERATIONAL.isdisjoint((name, name.partition(".")[0])) and name not in besides and value != after[name]:
+            return name, value, after[name]
+    return None

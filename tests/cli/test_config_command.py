@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from alif_kit.cli import main
 from alif_kit.core import config
-from alif_kit.core.changes import flatten
 from alif_kit.core.errors import UserError
+from alif_kit.core.run import flatten
 
 
 def run(*arguments):

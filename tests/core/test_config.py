@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from alif_kit.core import changes, config, tables
+from alif_kit.core import config, tables
+from alif_kit.core import run as changes
 from alif_kit.core.errors import UserError
 from alif_kit.core.fields import PAPER_TARGETS, rows_of, targets_of
 from alif_kit.core.run import Run

@@ -25,8 +25,8 @@ def test_every_command_the_readme_names_exists():
 
 
 def test_every_setting_the_documents_name_exists():
-    from alif_kit.core.changes import flatten
     from alif_kit.core.config import load
+    from alif_kit.core.run import flatten
 
     known = set(flatten(load("t4")))
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
