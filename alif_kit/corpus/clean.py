@@ -15,10 +15,7 @@ import re
 import tomllib
 from collections import Counter
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
-
-import numpy as np
 
 from alif_kit.core.records import Document
 from alif_kit.corpus.duplicates import EDGES, runs, shingles, words
@@ -46,7 +43,8 @@ _LONG_BLANK = re.compile(r"[^\S\n]{50,}")  # no indentation is so deep, and some
 _SPACE_LEFT = re.compile(" (?=[۔،؛])")
 _BLANK_LINES = re.compile("\n{3,}")
 _SENTENCE_END = re.compile(r"[۔؟!.](?=\s|$)")
-_KINDS = {"space": str.isspace, "cell": lambda sign: sign.isdecimal() or sign == "|", "markup": lambda sign: sign in r"{}[]<>\=_^~"}
+_NO_CELLS = re.compile(r"[^\d|]+")
+_MARKUP_SIGNS = r"{}[]<>\=_^~"
 
 
 def repair(document: Document) -> Document | None:
@@ -109,23 +107,7 @@ def too_short(document: Document, min_words: int) -> str:
 def markup(document: Document) -> bool:
     """Braces, brackets, tags and addresses that repair could not resolve make up too much of the text."""
     text = document.text
-    return kinds(text)["markup"] + text.count("http") > MARKUP_SHARE * len(text) + 1
-
-
-@lru_cache(maxsize=2)
-def kinds(text: str) -> dict[str, int]:
-    """Characters by kind; a cell is a digit or a border: `"a 12|=" -> {"space": 1, "cell": 3, "markup": 1}`."""
-    codes = np.minimum(np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32), 0xFFFF)
-    return dict(zip(_KINDS, np.bincount(_kind_of()[codes], minlength=len(_KINDS) + 1)[1:].tolist(), strict=True))
-
-
-@lru_cache
-def _kind_of() -> np.ndarray:
-    """The kind of each of the first 65,536 characters, 0 for none; the few signs beyond them are none."""
-    table = np.zeros(0x10000, np.uint8)
-    for number, belongs in enumerate(_KINDS.values(), 1):
-        table[[code for code in range(0xFFFF) if belongs(chr(code))]] = number
-    return table
+    return sum(map(text.count, (*_MARKUP_SIGNS, "http"))) > MARKUP_SHARE * len(text) + 1
 
 
 def boilerplate(document: Document) -> bool:
@@ -142,7 +124,7 @@ def boilerplate(document: Document) -> bool:
 def table(document: Document) -> bool:
     """Digits and cell borders fill a fifth of the text, or most words stand in many lines of under five words."""
     text = document.text
-    if kinds(text)["cell"] > TABLE_SHARE * (len(text) - kinds(text)["space"]):
+    if len(_NO_CELLS.sub("", text)) > TABLE_SHARE * sum(map(len, words(text))):
         return True
     lines = [len(line.split()) for line in text.split("\n") if line]
     return len(lines) >= LEAST_LINES and sum(n for n in lines if n < SHORT_LINE) > SHORT_LINES_SHARE * sum(lines)
