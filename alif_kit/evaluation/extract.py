@@ -40,12 +40,12 @@ def number(text: str, marker: str = "جواب:") -> Fraction | None:
     """
     plain = re.sub(r"[*$`]|\bRs\.?|\bPKR\b", " ", to_western_digits(text))
     place = _after_cue(plain, to_western_digits(marker))
-    if place is None:
-        found = _numbers(plain)
-        weak = list(_WEAK_CUE.finditer(plain))
-        late = _numbers(plain[weak[-1].end() :]) if weak else []
-        return (late or found or [words_to_number(_last_sentence(plain))])[-1]
-    return _one_number(place)
+    if place is not None:
+        return _one_number(place)
+    weak = list(_WEAK_CUE.finditer(plain))
+    late = _numbers(plain[weak[-1].end() :]) if weak else []
+    last_sentence = re.split(r"[۔.\n؟!]", re.sub(r"[۔.؟!\s]+$", "", plain))[-1]
+    return (late or _numbers(plain) or [words_to_number(last_sentence)])[-1]
 
 
 def _after_cue(text: str, marker: str) -> str | None:
@@ -91,11 +91,6 @@ def _value(match: re.Match[str]) -> Fraction:
     return -value if match["sign"] else value
 
 
-def _last_sentence(text: str) -> str:
-    parts = [part for part in re.split(r"[۔.\n؟!]", text) if part.strip()]
-    return parts[-1] if parts else ""
-
-
 def same_number(left: Fraction, right: Fraction) -> bool:
     """Equal, or equal once rounded to the two decimals or more that the shorter one has: 0.33 is a third, 0.3 is not."""
     if left == right:
@@ -112,25 +107,21 @@ def _decimals(value: Fraction) -> int | None:
 # The letters of Urdu's own lists, and fullwidth ones.
 _LETTERS = dict(zip(["الف", "ب", "ج", "د", "ہ"], "ABCDE", strict=True)) | {chr(0xFF21 + i): "ABCDE"[i] for i in range(5)}
 _CHOICE = r"(?P<letter>[A-Za-zＡ-Ｅ]|الف|[بجدہ])"
+_WORD = r"[A-Za-z\u0600-\u06FF]"
+_IS = rf"\s*(?:is\b|ہے\b|[:：=\-–])?\s*[:：]?\s*(?:option|آپشن)?\s*[\"'«(\[]*{_CHOICE}(?!{_WORD})"
 _STRONG = re.compile(
-    r"(?:final\s+answer|correct\s+(?:answer|option|choice)|(?:حتمی|آخری|درست|صحیح)\s+(?:جواب|آپشن|انتخاب))"
-    rf"\s*(?:is\b|ہے\b|[:：=\-–])?\s*[:：]?\s*(?:option|آپشن)?\s*[\"'«(\[]*{_CHOICE}(?![A-Za-z\u0600-\u06FF])",
-    re.IGNORECASE,
+    rf"(?:final\s+answer|correct\s+(?:answer|option|choice)|(?:حتمی|آخری|درست|صحیح)\s+(?:جواب|آپشن|انتخاب)){_IS}", re.IGNORECASE
 )
-_CUED = re.compile(
-    r"(?:answer|option|choice|جواب|آپشن|انتخاب)\s*(?:is\b|ہے\b|[:：=\-–])?\s*[:：]?\s*(?:option|آپشن)?"
-    rf"\s*[\"'«(\[]*{_CHOICE}(?![A-Za-z\u0600-\u06FF])",
-    re.IGNORECASE,
-)
+_CUED = re.compile(rf"(?:answer|option|choice|جواب|آپشن|انتخاب){_IS}", re.IGNORECASE)
 _AFTER = re.compile(
-    rf"(?<![A-Za-z\u0600-\u06FF]){_CHOICE}[\"'»)\].]*\s+(?:is\s+(?:the\s+)?(?:correct|right)|(?:درست|صحیح)\s+(?:جواب\s+)?ہے)",
+    rf"(?<!{_WORD}){_CHOICE}[\"'»)\].]*\s+(?:is\s+(?:the\s+)?(?:correct|right)|(?:درست|صحیح)\s+(?:جواب\s+)?ہے)",
     re.IGNORECASE,
 )
 _MARKED = re.compile(rf"^\s*[\"'«(\[]*{_CHOICE}\s*(?:[).\]:：»\"'،۔-]|$)", re.IGNORECASE | re.MULTILINE)
 _BRACKETED = re.compile(rf"[(\[]\s*{_CHOICE}\s*[)\]]", re.IGNORECASE)
 _JSON = re.compile(rf"\"?(?:answer|choice|option)\"?\s*:\s*\"{_CHOICE}\"", re.IGNORECASE)
 _SEVERAL = re.compile(
-    rf"(?<![A-Za-z\u0600-\u06FF]){_CHOICE}\s*[)\]]?\s*(?:\bor\b|\band\b|/|&|،|,|\bیا\b|\bاور\b)\s*[(\[]?\s*(?P<second>[A-Ea-e]|الف|[بجدہ])(?![A-Za-z\u0600-\u06FF])"
+    rf"(?<!{_WORD}){_CHOICE}\s*[)\]]?\s*(?:\bor\b|\band\b|/|&|،|,|\bیا\b|\bاور\b)\s*[(\[]?\s*(?P<second>[A-Ea-e]|الف|[بجدہ])(?!{_WORD})"
 )
 
 
@@ -141,21 +132,11 @@ def letter(text: str, letters: str = "ABCD", options: Mapping[str, str] | None =
     opens a line or stands in brackets, the text of exactly one option. `letter("B) لاہور") == "B"`, `letter("A یا B") is None`.
     """
     plain = re.sub(r"[*_`#]+", "", text).strip()
-    if not plain:
-        return None
-    if (strong := _all(_STRONG, plain, letters)) and not _several(plain, letters):
-        return strong[-1]
-    for pattern in (_JSON, _CUED, _AFTER):
-        if found := _all(pattern, plain, letters):
-            return found[0] if len(set(found)) == 1 and not _several(plain, letters) else None
-    return _bare(plain, letters, options)
-
-
-def _bare(plain: str, letters: str, options: Mapping[str, str] | None) -> str | None:
-    """A letter without a cue, or the text of an option."""
     if _several(plain, letters):
         return None
-    for pattern in (_MARKED, _BRACKETED):
+    if strong := _all(_STRONG, plain, letters):
+        return strong[-1]
+    for pattern in (_JSON, _CUED, _AFTER, _MARKED, _BRACKETED):
         if found := _all(pattern, plain, letters):
             return found[0] if len(set(found)) == 1 else None
     return only_option(plain, options or {})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from alif_kit.model import unsloth as seam
@@ -23,13 +24,7 @@ class Answer:
 
 def text_nll(loaded: seam.Loaded, text: str, window: int) -> float:
     """Nats of a text, each token counted once; windows of `window` tokens overlap by half so that each has context."""
-    import torch
-
-    def nats(piece: list[int], skip: int) -> float:
-        return float(_token_losses(loaded.model, torch.tensor([piece], device=loaded.device))[skip:].sum())
-
-    with torch.no_grad():
-        return windowed_nll(text_ids(loaded.tokenizer, text), window, nats)
+    return windowed_nll(text_ids(loaded.tokenizer, text), window, partial(piece_nll, loaded.model))
 
 
 def text_ids(tokenizer: Any, text: str) -> list[int]:
@@ -49,6 +44,14 @@ def windowed_nll(ids: list[int], window: int, nats: Callable[[list[int], int], f
     return total
 
 
+def piece_nll(model: Any, piece: list[int], skip: int) -> float:
+    """Nats of a piece's tokens 1.., less the first `skip` of them."""
+    import torch
+
+    with torch.no_grad():
+        return float(_token_losses(model, torch.tensor([piece], device=model.device))[skip:].sum())
+
+
 def _token_losses(model: Any, ids: Any) -> Any:
     """Nats of tokens 1.. of a [1, T] row: shape [T-1]."""
     import torch
@@ -59,14 +62,10 @@ def _token_losses(model: Any, ids: Any) -> Any:
 
 def response_nll(loaded: seam.Loaded, prompt: str, response: str, limit: int) -> tuple[float, int]:
     """Nats and tokens of the response (its EOS included) given the prompt; past `limit` tokens the prompt loses its start."""
-    import torch
-
     tokenizer = loaded.tokenizer
     answer = tokenizer(response, add_special_tokens=False)["input_ids"][: limit // 2]
     before = tokenizer(prompt, add_special_tokens=False)["input_ids"][-(limit - len(answer)) :]
-    with torch.no_grad():
-        losses = _token_losses(loaded.model, torch.tensor([before + answer], device=loaded.device))
-    return float(losses[len(before) - 1 :].sum()), len(answer)
+    return piece_nll(loaded.model, before + answer, len(before) - 1), len(answer)
 
 
 def answer_all(

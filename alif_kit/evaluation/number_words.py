@@ -74,9 +74,9 @@ def _value(run: list[str]) -> Fraction | None:
         elif word in _TIMES:
             scaled = (part if part is not None else Fraction(1) + shift) * _TIMES[word]
             total, part, shift = _add(total, scaled, _TIMES[word]), None, Fraction(0)
-    if shift:
+    if shift or (part is None and not total):
         return None
-    return sign * (total + (part or 0)) if part is not None or total else (Fraction(0) if run == [_key("صفر")] else None)
+    return sign * (total + (part or 0))
 
 
 def _add(total: Fraction, scaled: Fraction, scale: Fraction) -> Fraction:
