@@ -116,12 +116,9 @@ def training_texts(run: Run) -> Iterator[str]:
 
 
 def _read(run: Run, name: str, update: Callable[[int], None] = lambda number: None) -> Iterator[Document]:
-    number = 0
     for number, document in enumerate(read_jsonl(run.file("pretrain", "corpus", f"{name}.jsonl"), Document), 1):
-        if number % 100 == 0:
-            update(number)
+        update(number)
         yield document
-    update(number)
 
 
 def _mapped(run: Run, name: str, tokenizer: Any, rows: Iterator[list[int]], counts: dict[str, int]) -> tuple[Any, dict[str, int]]:

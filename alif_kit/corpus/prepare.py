@@ -33,7 +33,7 @@ from typing import Any, BinaryIO
 
 from alif_kit.core import Run, UserError
 from alif_kit.core.progress import Update, bar
-from alif_kit.core.records import Document, dumps, from_dict, to_dict, write_json, write_jsonl
+from alif_kit.core.records import Document, dumps, from_dict, write_json, write_jsonl
 from alif_kit.core.run import latest_json
 from alif_kit.corpus import clean
 from alif_kit.corpus.duplicates import NearDuplicates, Signatures, words
@@ -161,8 +161,7 @@ def _first_pass(run: Run, side: Side, draft: BinaryIO, update: Update) -> None:
     with closing(documents(side.source, side.language, run.config)) as stream:
         for document in islice(stream, side.most or None):
             _judge(side, document, draft, seen)
-            if side.read % 100 == 0:
-                update(side.read, f"{len(side.words):,} kept", side.most or None)
+            update(side.read, f"{len(side.words):,} kept", side.most or None)
             if side.read == HOPELESS and not side.words:
                 break
             if side.enough and side.words_left >= side.enough[0] and len(side.words) >= side.enough[1]:
@@ -200,10 +199,10 @@ def _judge(side: Side, document: Document, draft: BinaryIO, seen: set[int]) -> N
     side.words.append(len(words(repaired.text)))
     side.words_left += side.words[-1]
     side.signatures.add(repaired.text)
-    draft.write(_line(to_dict(repaired)))
+    draft.write(_line(repaired))
 
 
-def _line(row: dict[str, Any]) -> bytes:
+def _line(row: dict[str, Any] | Document) -> bytes:
     return (dumps(row) + "\n").encode("utf-8")
 
 

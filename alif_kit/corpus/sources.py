@@ -39,8 +39,7 @@ def documents(source: str, language: str, config: Config) -> Iterator[Document]:
         return
     field = "text" if source == "wikipedia" else config.corpus.text_field
     for row in _rows(source, language):
-        document = _document(row, field, source, language)
-        if document:
+        if document := _document(row, field, source, language):
             yield document
 
 
