@@ -122,7 +122,6 @@ def answer_ends(tokenizer: Any, chat_format: str) -> set[int]:
 def control_texts(tokenizer: Any, chat_format: str) -> set[str]:
     """Texts that a message must not contain, because they would be read as the frame: special tokens, the frame's own heads."""
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    special = {str(token) for token in added if getattr(token, "special", False)}
-    special |= set(getattr(tokenizer, "all_special_tokens", ()))
+    special = {str(token) for token in added if token.special} | set(tokenizer.all_special_tokens)
     heads = {ALPACA_USER.strip(), ALPACA_ANSWER.strip()} if chat_format == "alpaca" else set()
     return {text for text in special if text.strip()} | heads

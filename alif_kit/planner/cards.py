@@ -56,7 +56,7 @@ def _usable(found: Card) -> Card:
 
 
 def card_here(gpu: machine.Gpu | None) -> tuple[Card, str]:
-    """The card for what `platform.detect` found, and a reason; without a GPU, a free T4."""
+    """The card for what `platforms.machine.detect` found, and a reason; without a GPU, a free T4."""
     t4 = known_cards()["t4"]
     if gpu is None:
         return t4, "no GPU here: planned for a free T4"

@@ -13,7 +13,6 @@ import math
 import re
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -76,19 +75,15 @@ def evaluation_texts(row: Row, *, whole: bool) -> list[str]:
     return [message_text(m) for m in messages if whole or not m.get("input")] + material
 
 
-@dataclass
 class _Judge:
     """Decides about rows one after the other; remembers what it has seen."""
 
-    run: Run
-    tokenizer: Any
-    seen: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        path = self.run.file(HELD_OUT)
+    def __init__(self, run: Run, tokenizer: Any) -> None:
+        self.run, self.tokenizer, self.seen = run, tokenizer, set[str]()
+        path = run.file(HELD_OUT)
         self.held_out = EvaluationSets([str(path)] if path.is_file() else [])
-        self.evaluation_sets = EvaluationSets(self.run.config.synth.evaluation_sets)
-        frame = control_texts(self.tokenizer, self.run.config.base.chat_format)
+        self.evaluation_sets = EvaluationSets(run.config.synth.evaluation_sets)
+        frame = control_texts(tokenizer, run.config.base.chat_format)
         self.control = re.compile("|".join(map(re.escape, sorted(frame))) or "(?!)")
 
     def choose(self, source: Source, rows: list[Row | None], cap: int) -> tuple[list[tuple[str, list[int]]], dict[str, Any]]:

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.core import UserError
-from alif_kit.platforms.machine import Gpu
+from alif_kit.model.unsloth import VOCAB_MODULES
+from alif_kit.planner.memory import GIB
+from alif_kit.platforms.machine import OLDEST, Gpu
 
 IGNORED = -100
-OLDEST = (7, 0)
-VOCABULARY = ("embed_tokens", "lm_head")
-GIB = 1024**3
 
 Rows = Iterable[dict[str, list[int]]]
 """`input_ids` and `labels` of each; read once, one at a time."""
@@ -113,7 +112,7 @@ def check_trainable(model: Any, train_vocab: str, target_modules: Collection[str
 
 def vocabulary_parameters(names: Iterable[str]) -> list[str]:
     """Those that belong to embed_tokens or lm_head and are no LoRA matrices."""
-    return [name for name in names if any(part in name.split(".") for part in VOCABULARY) and "lora_" not in name]
+    return [name for name in names if any(part in name.split(".") for part in VOCAB_MODULES) and "lora_" not in name]
 
 
 def check_embedding_rate(model: Any, optimiser: Any, embedding_learning_rate: float) -> None:

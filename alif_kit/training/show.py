@@ -10,11 +10,10 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
+from alif_kit.core.figures import ACCENT, FAINT, INK
 from alif_kit.core.progress import in_notebook
 from alif_kit.languages.text import urdu_purity
 from alif_kit.training.preflight import IGNORED
-
-ACCENT, FAINT, INK = "#0f766e", "#cbd5e1", "#1f2933"
 
 Piece = tuple[str, bool]
 
