@@ -71,6 +71,9 @@ class SeedTask:
         return stable_id(self.category, self.instruction, self.input, self.output)
 
 
+Task = TypeVar("Task", bound=SeedTask)
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Where an example came from: which request of which teacher, and what that request had shown."""
@@ -95,6 +98,14 @@ class Example(SeedTask):
         super().__post_init__()
         if isinstance(self.provenance, dict):
             object.__setattr__(self, "provenance", from_dict(Provenance, self.provenance))
+
+
+def by_category(tasks: Iterable[Task]) -> dict[str, list[Task]]:
+    """Tasks of each of the seven categories, as they come."""
+    found: dict[str, list[Task]] = {category: [] for category in CATEGORIES}
+    for task in tasks:
+        found[task.category].append(task)
+    return found
 
 
 def _require_text(record: Any, *names: str) -> None:

@@ -39,8 +39,7 @@ OPERATIONAL = {
     "teacher.timeout_s",
     "teacher.max_attempts",
     "teacher.max_usd",
-    *("evaluation", "judge", "gate", "session"),
-}
+} | {"evaluation", "judge", "gate", "session"}
 # Fields by which answers that are paid for may be judged again.
 JUDGING = {"synth.novelty_threshold", "synth.evaluation_sets", "synth.held_out_share"}
 

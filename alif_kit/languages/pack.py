@@ -58,13 +58,14 @@ def corpus(language: str, of: str, split: str | None = None) -> list[Document]:
 
 
 @lru_cache
-def _environment(language: str) -> Any:
+def templates(place: Path, **how: Any) -> Any:
+    """The Jinja environment of a folder of templates, each of which has to be given every variable that it names."""
     import jinja2
 
-    loader = jinja2.FileSystemLoader(folder(language) / "prompts")
-    return jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    loader = jinja2.FileSystemLoader(place)
+    return jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, **how)
 
 
 def prompt(language: str, name: str, **values: Any) -> str:
     """Render prompts/<name>.txt with the given values."""
-    return _environment(language).get_template(f"{name}.txt").render(**values).strip()
+    return templates(folder(language) / "prompts").get_template(f"{name}.txt").render(**values).strip()

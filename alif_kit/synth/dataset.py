@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.core import Run, StoppedError, UserError
-from alif_kit.core.records import CATEGORIES, Example, dumps, read_jsonl, to_dict, write_atomic, write_jsonl
+from alif_kit.core.errors import first_line
+from alif_kit.core.records import Example, by_category, dumps, read_jsonl, to_dict, write_atomic, write_jsonl
 from alif_kit.core.run import latest_json
 from alif_kit.languages import pack
 from alif_kit.synth import diversity
@@ -53,33 +54,31 @@ def _refuse_after_training(run: Run, train: list[Example]) -> None:
 
 
 def _count(examples: list[Example]) -> dict[str, int]:
-    counts = Counter(e.category for e in examples)
-    return {c: counts[c] for c in CATEGORIES if counts[c]}
+    return {category: len(members) for category, members in by_category(examples).items() if members}
 
 
 def card(run: Run, pool: list[Example], counts: dict[str, dict[str, int]]) -> str:
     """The data card, with the front matter that the Hub reads."""
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     total = sum(map(sum, (side.values() for side in counts.values())))
-    return environment.get_template("data_card.md.j2").render(
-        run=run,
-        language=pack.settings(run.config.language),
-        rows=_statistics(run, pool, counts),
-        funnel=latest_json(run.file("synth", "funnel.json")),
-        directions=Counter(f"{e.meta['source']} → {e.meta['target']}" for e in pool if e.category == "translation"),
-        reviewed=Counter(e.provenance.review for e in pool),
-        size=next((name for most, name in SIZES if total < most), "n>1M"),
+    return (
+        pack.templates(Path(__file__).parent)
+        .get_template("data_card.md.j2")
+        .render(
+            run=run,
+            language=pack.settings(run.config.language),
+            rows=_statistics(run, pool, counts),
+            funnel=latest_json(run.file("synth", "funnel.json")),
+            directions=Counter(f"{e.meta['source']} → {e.meta['target']}" for e in pool if e.category == "translation"),
+            reviewed=Counter(e.provenance.review for e in pool),
+            size=next((name for most, name in SIZES if total < most), "n>1M"),
+        )
     )
 
 
 def _statistics(run: Run, pool: list[Example], counts: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
     """One row per category: counts, mean words of instruction, input (where there is one) and output, and how varied it is."""
     varied, rows = diversity.measure(pool, run.config.seed), []
-    for category in CATEGORIES:
-        members = [e for e in pool if e.category == category]
+    for category, members in by_category(pool).items():
         if members:
             words = {name: _mean_words(getattr(e, name) for e in members) for name in ("instruction", "input", "output")}
             sides = {side: counts[side].get(category, 0) for side in counts}
@@ -101,8 +100,8 @@ def _write_parquet(path: Path, examples: list[Example]) -> None:
     names = {"id": text, "category": text, "instruction": text, "input": text, "output": text, "labels": texts, "meta": text}
     names |= {"teacher": text, "request": pa.int64(), "item": pa.int64(), "prompt_hash": text}
     names |= {"seeds_shown": texts, "machine_shown": texts, "scores": text, "review": text}
-    rows = [{**row, **row["provenance"]} for row in map(to_dict, examples)]
-    rows = [{**row, "meta": dumps(row["meta"]), "scores": dumps(row["scores"])} for row in rows]
+    rows = [row | row["provenance"] for row in map(to_dict, examples)]
+    rows = [row | {name: dumps(row[name]) for name in ("meta", "scores")} for row in rows]
     partial = path.with_name(path.name + ".partial")
     parquet.write_table(pa.Table.from_pylist(rows, pa.schema(list(names.items()))), partial)
     partial.replace(path)
@@ -120,7 +119,7 @@ def push(run: Run, repository: str, token: str, *, private: bool = True) -> str:
         api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
         api.upload_folder(repo_id=repository, repo_type="dataset", folder_path=folder, commit_message="Update the data set")
     except HfHubHTTPError as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0].replace(token, "<token>")[:200]
+        said = first_line(error, token, "token")
         raise StoppedError(f"the Hub refused {repository}: {said}; the data set is whole in {folder}") from None
     return f"{api.endpoint}/datasets/{repository}"
 

@@ -13,7 +13,7 @@ from itertools import chain
 from statistics import fmean
 from typing import Any
 
-from alif_kit.core.records import CATEGORIES, Example
+from alif_kit.core.records import Example, by_category
 from alif_kit.languages.text import comparison_tokens
 
 WINDOW = 50
@@ -23,8 +23,7 @@ BIGRAMS = 1000
 def measure(pool: Sequence[Example], seed: int) -> dict[str, dict[str, Any]]:
     """`{"qa": {"tasks": 47, "mattr_50": 0.81, "distinct_2": 0.93, "nearest_rouge_l": 0.31}, ...}`."""
     rows = {}
-    for category in CATEGORIES:
-        examples = [e for e in pool if e.category == category]
+    for category, examples in by_category(pool).items():
         texts = [comparison_tokens(f"{e.instruction} {e.input} {e.output}") for e in examples]
         random.Random(seed).shuffle(texts)
         scores = [e.provenance.scores["nearest_rouge_l"] for e in examples if e.provenance and e.provenance.scores]
@@ -38,13 +37,7 @@ def type_token_ratio(tokens: list[str], window: int = WINDOW) -> float | None:
     windows = len(tokens) - window + 1
     if windows < 1:
         return None
-    last: dict[str, int] = {}
-    total = 0
-    for place, token in enumerate(tokens):
-        # In so many windows, by where they begin, this is the token's first place.
-        total += max(0, min(place, windows - 1) - max(last.get(token, -1), place - window))
-        last[token] = place
-    return round(total / windows / window, 3)
+    return round(fmean(len(set(tokens[start : start + window])) for start in range(windows)) / window, 3)
 
 
 def distinct_bigrams(texts: list[list[str]], sample: int = BIGRAMS) -> float | None:

@@ -32,7 +32,6 @@ class Fold:
     pool: list[Example] = field(default_factory=list)
     by_category: dict[str, list[Example]] = field(default_factory=lambda: defaultdict(list))
     dropped: list[dict[str, Any]] = field(default_factory=list)
-    accepted: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
     recent: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -47,11 +46,11 @@ class Fold:
 
     def add(self, row: dict[str, Any]) -> None:
         """Fold in one journal row."""
-        category, before = row["category"], self.accepted[row["category"]]
+        category, before = row["category"], len(self.pool)
         for parsed in parse(row["response"], row["finish_reason"], category, self.config.language):
             self._judge(parsed, row)
         self.asked[category] += row["count"]
-        self.recent[category].append((self.accepted[category] - before) / row["count"])
+        self.recent[category].append((len(self.pool) - before) / row["count"])
         self.folded += 1
         self.used.update({name: row[name] for name in ("prompt_tokens", "completion_tokens", "usd")})
 
@@ -63,7 +62,7 @@ class Fold:
             reason = "contaminated"
         if not reason:
             reason, scores = self.gate.judge(parsed.task)
-        if not reason and self.accepted[category] >= self.config.synth.targets[category]:
+        if not reason and len(self.by_category[category]) >= self.config.synth.targets[category]:
             reason = "over_target"
         self.reasons[category][reason or "accepted"] += 1
         if reason:
@@ -79,11 +78,10 @@ class Fold:
         self.gate.add(example)
         self.pool.append(example)
         self.by_category[example.category].append(example)
-        self.accepted[example.category] += 1
 
     def expected_yield(self, category: str) -> float:
         """Accepted per asked so far, between the first guess and what was seen."""
-        return (self.accepted[category] + 10 * FIRST_YIELD) / (self.asked[category] + 10)
+        return (len(self.by_category[category]) + 10 * FIRST_YIELD) / (self.asked[category] + 10)
 
     def stalled(self, category: str) -> bool:
         recent = self.recent[category][-STALL_REQUESTS:]

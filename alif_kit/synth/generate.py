@@ -119,9 +119,9 @@ async def _ask(client: ChatClient, journal: AppendOnly, request: Request, known:
 
 def _refuse_stall(fold: Fold) -> None:
     for category, target in fold.config.synth.targets.items():
-        if fold.accepted[category] < target:
+        if (accepted := len(fold.by_category[category])) < target:
             why = ", ".join(f"{reason} {count}" for reason, count in fold.reasons[category].most_common(2))
             raise StoppedError(
-                f"{category} stopped at {fold.accepted[category]} of {target}: the last {STALL_REQUESTS} requests yielded under "
+                f"{category} stopped at {accepted} of {target}: the last {STALL_REQUESTS} requests yielded under "
                 f"{STALL_YIELD:.0%} ({why}); read synth/dropped.jsonl, then change the teacher or lower the target"
             )

@@ -60,7 +60,7 @@ class Planner:
 
     def _missing(self, category: str, fold: Fold) -> float:
         coming = sum(r.count for r in self.in_flight if r.category == category) * fold.expected_yield(category)
-        return self.config.synth.targets[category] - fold.accepted[category] - coming
+        return self.config.synth.targets[category] - len(fold.by_category[category]) - coming
 
 
 def compose(config: Config, number: int, category: str, made: list[Example], output_format: str = "text") -> Request:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from alif_kit.core.records import CATEGORIES, Example, stable_id
+from alif_kit.core.records import Example, by_category, stable_id
 from alif_kit.languages.text import comparison_tokens
 from alif_kit.synth.novelty import PAYLOAD_TOKENS, NoveltyIndex, compared
 
@@ -20,8 +20,8 @@ def split(pool: list[Example], share: float, seed: int, threshold: float = 0.7) 
     training side, so the held-out side may be a little smaller.
     """
     held: set[str] = set()
-    for category in CATEGORIES:
-        ids = sorted((e.id for e in pool if e.category == category), key=lambda i: stable_id(seed, i))
+    for members in by_category(pool).values():
+        ids = sorted((e.id for e in members), key=lambda i: stable_id(seed, i))
         held |= set(ids[: max(1, round(len(ids) * share))] if len(ids) > 1 else ())
     held -= near_training([e for e in pool if e.id not in held], [e for e in pool if e.id in held], threshold)
     return [e for e in pool if e.id not in held], [e for e in pool if e.id in held]

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 
 from alif_kit.core import StoppedError, UserError
 from alif_kit.core.config import Teacher
+from alif_kit.core.errors import first_line
 from alif_kit.teacher.limits import Budget, RateLimiter, seconds_of
 
 Value = TypeVar("Value")
@@ -168,7 +169,7 @@ class ChatClient:
 
         status = _status(error)
         if status in _ADVICE:
-            raise UserError(f"teacher answered {status}: {_ADVICE[status]} ({self._clean(error)})") from None
+            raise UserError(f"teacher answered {status}: {_ADVICE[status]} ({first_line(error, self._key)})") from None
         passes = status >= 500 or status in (408, 409, 425, 429) if status else isinstance(error, APIConnectionError | ValueError)
         if not passes:
             raise error
@@ -178,17 +179,12 @@ class ChatClient:
         most = 5 * self.teacher.max_attempts
         if attempt >= self.teacher.max_attempts or self._failures_in_a_row >= most:
             tries = f"in {attempt} attempts" if attempt >= self.teacher.max_attempts else f"{most} times in a row"
-            said = f"the teacher did not answer {tries} ({self._clean(error)}); what is paid is saved, run again"
+            said = f"the teacher did not answer {tries} ({first_line(error, self._key)}); what is paid is saved, run again"
             raise StoppedError(said) from None
         headers = getattr(getattr(error, "response", None), "headers", {})
         asked = min(LONGEST_WAIT_S, seconds_of(headers.get("retry-after", "")))
         tries = throttled if status == 429 else attempt
         return asked or random.uniform(0.5, 1.0) * min(30.0, 0.25 * 2 ** min(tries, 10))
-
-    def _clean(self, error: Exception) -> str:
-        """The error's first line without the key."""
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return (text.replace(self._key, "<key>") if self._key else text)[:200]
 
 
 def tokens_at_most(messages: list[dict[str, str]]) -> int:

@@ -19,7 +19,7 @@ from rapidfuzz.distance import Indel
 from rapidfuzz.process import extract
 
 from alif_kit.core import Run, UserError
-from alif_kit.core.records import CATEGORIES, AppendOnly, Example, SeedTask, read_jsonl, to_dict
+from alif_kit.core.records import CATEGORIES, AppendOnly, Example, SeedTask, by_category, read_jsonl, to_dict
 from alif_kit.languages import pack
 from alif_kit.languages.text import comparison_tokens, plain_numbers
 from alif_kit.synth.filters import first_reason, own_texts
@@ -54,11 +54,9 @@ def flags(example: Example, threshold: float, limits: dict[str, tuple[int, int]]
 
 def output_limits(pool: Iterable[Example]) -> dict[str, tuple[int, int]]:
     """Per category, the words of output that all but the shortest 2% have at least and all but the longest 2% at most."""
-    words = defaultdict(list)
-    for example in pool:
-        words[example.category].append(len(example.output.split()))
+    words = {c: sorted(len(e.output.split()) for e in members) for c, members in by_category(pool).items() if members}
     # Ranks, not interpolated percentiles: in a category of under 50 nobody is extreme by being the shortest.
-    return {c: (sorted(n)[int(len(n) * EXTREME)], sorted(n)[-1 - int(len(n) * EXTREME)]) for c, n in words.items()}
+    return {c: (n[int(len(n) * EXTREME)], n[-1 - int(len(n) * EXTREME)]) for c, n in words.items()}
 
 
 def _answer_not_last(example: Example) -> bool:

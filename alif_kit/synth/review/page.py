@@ -78,10 +78,7 @@ class Desk:
 @lru_cache
 def _html() -> Any:
     """The macros of review_page.html.j2, which escape what they are given."""
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = pack.templates(Path(__file__).parent, autoescape=True)
     environment.globals["words"] = WORDS
     environment.tests["latin"] = lambda text: any(map(str.isalpha, text)) and urdu_purity(text) <= 0.5
     return environment.get_template("review_page.html.j2").module

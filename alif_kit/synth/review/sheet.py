@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.core import UserError
-from alif_kit.core.records import CATEGORIES, Example
+from alif_kit.core.records import CATEGORIES, Example, by_category
 from alif_kit.languages.text import normalize
 from alif_kit.synth.parse import EMPTY, split_labels
 
@@ -54,8 +54,7 @@ def new_text(row: dict[str, str]) -> dict[str, str]:
 def stratified(pool: list[Example], count: int, seed: int) -> list[Example]:
     """A seeded sample of `count`, categories in proportion and at least one of each as far as `count` goes."""
     draw, ranked = random.Random(seed), []
-    for category in CATEGORIES:
-        members = [e for e in pool if e.category == category]
+    for members in by_category(pool).values():
         # Sainte-Laguë: place k of a category of n comes at (k + 1/2) / n, and everybody's first before anybody's second.
         drawn = enumerate(draw.sample(members, len(members)))
         ranked += [((place > 0, (place + 0.5) / len(members)), example) for place, example in drawn]
