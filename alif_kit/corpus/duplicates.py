@@ -25,19 +25,11 @@ _MARKS = re.compile("[\u0610-\u061a\u064b-\u065f\u0670\u200c\u200d]")
 EDGES = string.punctuation + "۔،؟؛٪«»“”‘’…–—•"
 
 
-class _WordHashes(dict[str, int]):
+@lru_cache(maxsize=200_000)
+def _hash(word: str) -> int:
     """64 bits a word, the same on every machine; spellings that differ in marks, case or punctuation share them."""
-
-    def __missing__(self, word: str) -> int:
-        if len(self) >= 200_000:
-            self.clear()
-        folded = _MARKS.sub("", word.strip(EDGES)).lower()
-        value = int.from_bytes(hashlib.blake2b(folded.encode("utf-8", "replace"), digest_size=8).digest(), "little")
-        self[word] = value
-        return value
-
-
-_HASHES = _WordHashes()
+    folded = _MARKS.sub("", word.strip(EDGES)).lower()
+    return int.from_bytes(hashlib.blake2b(folded.encode("utf-8", "replace"), digest_size=8).digest(), "little")
 
 
 @lru_cache(maxsize=4)  # asked for by several checks running, and by the signature
@@ -54,7 +46,7 @@ def runs(text: str) -> int:
 @lru_cache(maxsize=2)
 def shingles(text: str) -> np.ndarray:
     """Hashes (uint64) of the distinct runs of five words, and of the whole of a shorter text."""
-    hashes = np.fromiter(map(_HASHES.__getitem__, words(text)), np.uint64)
+    hashes = np.fromiter(map(_hash, words(text)), np.uint64)
     size = min(SHINGLE, len(hashes))
     mixed = np.zeros(len(hashes) - size + 1, np.uint64)
     for place in range(size):
