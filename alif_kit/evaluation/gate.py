@@ -62,18 +62,16 @@ class Finding:
 
 def check(run: Run, results: dict[str, Any] | None = None) -> dict[str, Any]:
     """Judge the last subject against the first, write evaluation/gate.json and return it. Raises UserError without results."""
-    path = run.file("evaluation", "results.json")
     results = results or latest_json(run.require("evaluation", "results.json", stage="evaluate"))
     findings = judge(results, run.config.gate, run.config.language)
-    base, tuned = results["subjects"][0], results["subjects"][-1]
     gate = {
         "verdict": verdict_of(findings),
-        "base": base["model"],
-        "tuned": tuned["model"],
+        "base": results["subjects"][0]["model"],
+        "tuned": results["subjects"][-1]["model"],
         "suite": results["suite"],
         "findings": [asdict(f) for f in findings],
     }
-    write_json(path.with_name("gate.json"), gate)
+    write_json(run.file("evaluation", "gate.json"), gate)
     return gate
 
 

@@ -6,8 +6,6 @@ In: a loaded model and names of tasks: lm-eval's own, or those under tasks/. Out
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import tomllib
 from functools import lru_cache
 from pathlib import Path
@@ -32,20 +30,14 @@ def task_list(name: str) -> dict[str, dict[str, Any]]:
 
 def shots(task: str) -> int | None:
     """Worked examples that a listed task is shown; None leaves it to the task."""
-    lists = (task_list(name) for name in ("urdu", "retention"))
-    return next((tasks[task]["shots"] for tasks in lists if task in tasks), None)
+    return (task_list("urdu") | task_list("retention")).get(task, {}).get("shots")
 
 
 def local_task(task: str, data: Path) -> str:
     """One of our tasks on a local JSON file: a YAML file beside it, which `lm_eval --tasks FILE` runs too. Returns its path."""
     path = data.with_name(f"{task}.yaml")
-    lines = (
-        f"include: {TASKS / task}.yaml",
-        f"task: {task}",
-        "dataset_path: json",
-        f"dataset_kwargs: {{data_files: {{test: {data}}}}}",
-    )
-    write_atomic(path, "\n".join(lines) + "\n")
+    source = f"dataset_path: json\ndataset_kwargs: {{data_files: {{test: {data}}}}}\n"
+    write_atomic(path, f"include: {TASKS / task}.yaml\ntask: {task}\n{source}")
     return str(path)
 
 
@@ -65,13 +57,13 @@ def run_tasks(
     Raises UserError without lm-eval, for an unknown task, and for data that cannot be had.
     """
     lm_eval = _lm_eval()
-    with _quiet():
+    with metrics.quiet():
         model = language_model(loaded, chat_format, system, batch_size, max_length)
     seeds = {f"{kind}_seed": seed for kind in ("random", "numpy_random", "torch_random", "fewshot_random")}
     found: dict[str, list[dict[str, Any]]] = {}
     for task in tasks:
         name = Path(task).stem
-        with _named(name), _quiet(), _patience(task):
+        with _named(name), metrics.quiet(), _patience(task):
             answer = lm_eval.simple_evaluate(
                 model,
                 tasks=[task],
@@ -90,13 +82,12 @@ def run_tasks(
 
 def _lm_eval() -> Any:
     try:
-        with _quiet():
+        with metrics.quiet():
             import lm_eval.evaluator
     except ImportError:
         raise UserError("the log-likelihood suites need lm-evaluation-harness; run: pip install 'alif-kit[eval]'") from None
-    lm_eval.evaluator.get_git_commit_hash = (
-        str  # it asks git about the working folder, which complains where there is no repository
-    )
+    # It asks git about the working folder, which complains where there is no repository.
+    lm_eval.evaluator.get_git_commit_hash = str
     return lm_eval
 
 
@@ -111,8 +102,7 @@ def _patience(task: str) -> Any:
 
     places = (constants, datasets.config)
     before = [place.HF_HUB_OFFLINE for place in places]
-    is_ours = task.endswith(".yaml")
-    absent = not is_ours and not machine.has_internet(urlsplit(constants.ENDPOINT).hostname or "huggingface.co")
+    absent = not task.endswith(".yaml") and not machine.has_internet(urlsplit(constants.ENDPOINT).hostname or "huggingface.co")
     try:
         for place in places:
             place.HF_HUB_OFFLINE = place.HF_HUB_OFFLINE or absent
@@ -141,18 +131,6 @@ def _named(task: str) -> Any:
         raise UserError(
             f"lm-eval cannot run {task} ({said}); its data comes from the Hub: check network, HF_TOKEN and name"
         ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """lm-eval's own bars and notices are many; the kit shows its own."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _row(task: str, sample: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ read is asked for again, in other words, and then counted as unread: it is never
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import tomllib
@@ -24,7 +25,6 @@ from alif_kit.languages import pack
 from alif_kit.teacher.client import ChatClient, run_async
 from alif_kit.teacher.limits import price_of
 
-ATTEMPTS = 3
 NUDGES = (
     "",
     "Your last reply was not the JSON object asked for. Reply with that object alone.",
@@ -128,13 +128,8 @@ def compare(
     verdicts = judge([*cases, *turned], teacher, key, journal, language, on_done)
     straight, back = verdicts[: len(cases)], verdicts[len(cases) :]
     swap = {"first": "second", "second": "first", "tie": "tie"}
-    return [_agreed(a.better, swap[b.better] if b.better else None) for a, b in zip(straight, back, strict=True)]
-
-
-def _agreed(one: str | None, other: str | None) -> str | None:
-    if one is None or other is None:
-        return None
-    return one if one == other else "tie"
+    both = ((a.better, swap[b.better]) if a.better and b.better else (None, None) for a, b in zip(straight, back, strict=True))
+    return [one if one == other else "tie" for one, other in both]
 
 
 def estimate(cases: list[Case], teacher: Teacher, language: str) -> dict[str, Any]:
@@ -149,17 +144,14 @@ async def _judge(
     cases: list[Case], teacher: Teacher, key: str, journal: Path, language: str, on_done: Callable[[int], None]
 ) -> list[Verdict]:
     paid = {row["key"]: row for row in read_jsonl(journal)} if journal.is_file() else {}
-    spent = sum(row["usd"] for row in paid.values())
-    done = 0
+    spent, done = sum(row["usd"] for row in paid.values()), itertools.count(1)
     async with ChatClient(teacher, key, spent=spent, requests=len(paid)) as client:
         mode = teacher.output_format if teacher.output_format != "auto" else await client.probe_format()
         with AppendOnly(journal) as writer:
 
             async def one(case: Case) -> Verdict:
-                nonlocal done
                 verdict = await _verdict(case, client, writer, paid, mode, language)
-                done += 1
-                on_done(done)
+                on_done(next(done))
                 return verdict
 
             tasks = [asyncio.create_task(one(case)) for case in cases]
@@ -171,8 +163,8 @@ async def _judge(
 
 async def _verdict(case: Case, client: ChatClient, writer: AppendOnly, paid: dict[str, Any], mode: str, language: str) -> Verdict:
     """Ask until a reply can be read, three times at most."""
-    asked, usd, pair = prompt(case, language), 0.0, bool(case.second)
-    wanted = schema(language, case.category, pair)
+    asked, usd = prompt(case, language), 0.0
+    wanted = schema(language, case.category, pair=bool(case.second))
     for attempt, nudge in enumerate(NUDGES, 1):
         messages = [{"role": "user", "content": f"{asked}\n\n{nudge}".strip()}]
         key = stable_id(client.teacher.model, messages)
@@ -185,10 +177,10 @@ async def _verdict(case: Case, client: ChatClient, writer: AppendOnly, paid: dic
             paid[key] = row
             await asyncio.to_thread(writer.append, row)
         usd += row["usd"]
-        found = read(row["response"], wanted)
-        if found:
-            return _as_verdict(case, found, attempt, usd)
-    return Verdict(case.id, attempts=ATTEMPTS, usd=usd)
+        if found := read(row["response"], wanted):
+            criteria = {name: value for name, value in found.items() if name not in ("reason", "score", "better")}
+            return Verdict(case.id, found.get("score"), found.get("better"), found["reason"], criteria or None, attempt, usd)
+    return Verdict(case.id, attempts=len(NUDGES), usd=usd)
 
 
 def _options(mode: str, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -197,17 +189,8 @@ def _options(mode: str, wanted: dict[str, Any]) -> dict[str, Any]:
     return {"response_format": {"type": "json_object"}} if mode == "json_object" else {}
 
 
-def _as_verdict(case: Case, found: dict[str, Any], attempt: int, usd: float) -> Verdict:
-    if case.second:
-        return Verdict(case.id, better=found["better"], reason=found["reason"], attempts=attempt, usd=usd)
-    criteria = {name: value for name, value in found.items() if name not in ("reason", "score")}
-    return Verdict(case.id, found["score"], None, found["reason"], criteria, attempt, usd)
-
-
 def read(text: str, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """The JSON object of a reply, also out of a code fence or a sentence around it; None unless every field is there and in
-    range.
-    """
+    """The JSON object of a reply, out of a code fence or a sentence too; None unless every field is there and in range."""
     for match in re.finditer(r"\{[^{}]*\}", text):
         try:
             found = json.loads(match[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,16 @@ def judge_run(run: Run, rows: Rows) -> dict[str, Any]:
     pairs = _pairs(*(by_subject[name] for name in (next(iter(rows)), list(rows)[-1])))
     asked = [case for cases in by_subject.values() for case in cases]
     before = _announce(run, [*asked, *pairs, *pairs])
-    verdicts = ask(run, asked)
-    preferences = _prefer(run, pairs)
+    verdicts: list[Verdict] = _ask(run, judge, "judge", asked, len(asked))
+    preferences = _ask(run, compare, "judge pairs", pairs, 2 * len(pairs))
     place = iter(verdicts)
     for name, cases in by_subject.items():
         for case in cases:
             rows[name].setdefault(f"judge_{case.category}", []).append(_row(case, next(place)))
     unread = sum(not v.is_read for v in verdicts)
     summary = {"estimated": before, "usd": round(sum(v.usd for v in verdicts), 4), "judged": len(verdicts), "unread": unread}
-    summary |= {"model": run.config.judge.model, "against_base": dict(Counter(str(p) for p in preferences))}
+    names = {"first": "base", "second": "tuned", "tie": "tie", None: "unread"}
+    summary |= {"model": run.config.judge.model, "against_base": dict(Counter(names[better] for better in preferences))}
     write_json(run.file("evaluation", "judge.json"), summary)
     print(f"the judge cost ${summary['usd']:.4f}; {unread} of {len(verdicts)} judgements could not be read", file=sys.stderr)
     return summary
@@ -75,29 +77,24 @@ def _announce(run: Run, cases: list[Case]) -> dict[str, Any]:
     return found
 
 
-def _key(run: Run) -> str:
-    name = run.config.judge.key_name
-    return machine.secret(name) if name else ""
-
-
-def ask(run: Run, cases: list[Case]) -> list[Verdict]:
-    """Scores, with a bar."""
-    with bar("judge", len(cases)) as update:
-        return judge(cases, run.config.judge, _key(run), run.file("evaluation", "judge.jsonl"), run.config.language, update)
-
-
-def _prefer(run: Run, pairs: list[Case]) -> list[str | None]:
-    with bar("judge pairs", 2 * len(pairs)) as update:
-        found = compare(pairs, run.config.judge, _key(run), run.file("evaluation", "judge.jsonl"), run.config.language, update)
-    names = {"first": "base", "second": "tuned", "tie": "tie", None: "unread"}
-    return [names[better] for better in found]
+def _ask(run: Run, how: Callable[..., list[Any]], label: str, cases: list[Case], requests: int) -> list[Any]:
+    """What `judge` or `compare` makes of the cases, with a bar."""
+    teacher = run.config.judge
+    key = machine.secret(teacher.key_name) if teacher.key_name else ""
+    with bar(label, requests) as update:
+        return how(cases, teacher, key, run.file("evaluation", "judge.jsonl"), run.config.language, update)
 
 
 def _row(case: Case, verdict: Verdict) -> dict[str, Any]:
-    scores = {} if verdict.score is None else {"judge": float(verdict.score)}
-    more = {"criteria": verdict.criteria or {}, "reason": verdict.reason}
-    row = {"id": case.id, "set": f"judge_{case.category}", "group": case.category, "parsed": verdict.is_read, "scores": scores}
-    return row | more
+    return {
+        "id": case.id,
+        "set": f"judge_{case.category}",
+        "group": case.category,
+        "parsed": verdict.is_read,
+        "scores": {} if verdict.score is None else {"judge": float(verdict.score)},
+        "criteria": verdict.criteria or {},
+        "reason": verdict.reason,
+    }
 
 
 def agreement(run: Run, sheet: Path) -> dict[str, Any]:
@@ -116,7 +113,7 @@ def agreement(run: Run, sheet: Path) -> dict[str, Any]:
         )
     cases = [Case(r["id"], r["category"], _question(r), "", r["output"]) for r in rows]
     _announce(run, cases)
-    verdicts = ask(run, cases)
+    verdicts = _ask(run, judge, "judge", cases, len(cases))
     both = [(_human(row, by), verdict.score) for row, verdict in zip(rows, verdicts, strict=True) if verdict.score is not None]
     people, scores = [h for h, _ in both], [s for _, s in both]
     if by == "score":

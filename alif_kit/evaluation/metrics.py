@@ -5,12 +5,13 @@ In: texts, answers, log-likelihoods. Out: numbers whose unit the docstring state
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 from alif_kit.languages.text import comparison_tokens
@@ -46,9 +47,7 @@ def same_answer(expected: str, given: str) -> bool:
 
 
 def macro_f1(expected: Sequence[str], given: Sequence[str | None]) -> float:
-    """Mean F1 over the labels that are expected, by scikit-learn; an answer that could not be read (None) is a miss of its
-    label.
-    """
+    """Mean F1 over the labels that are expected, by scikit-learn; an answer that is not read (None) is a miss of its label."""
     from sklearn.metrics import f1_score
 
     labels = sorted(set(expected))
@@ -62,9 +61,8 @@ def translation_scores(hypotheses: Sequence[str], references: Sequence[str]) -> 
     knows only ASCII. Signatures: `nrefs:1|case:mixed|eff:yes|nc:6|nw:2|space:no` and
     `nrefs:1|case:mixed|eff:no|tok:intl|smooth:exp`.
     """
-    return {
-        name: metric.corpus_score(list(hypotheses), [list(references)]).score for name, metric in _translation_metrics().items()
-    }
+    metrics = _translation_metrics()
+    return {name: metric.corpus_score(list(hypotheses), [list(references)]).score for name, metric in metrics.items()}
 
 
 def _translation_metrics() -> dict[str, Any]:
@@ -84,44 +82,33 @@ def translation_tests(
 
     os.environ["SACREBLEU_SEED"] = str(seed)  # where sacrebleu takes it from
     metrics = _translation_metrics()
-    if len(systems) == 1:
-        ((name, answers),) = systems.items()
-        return {metric: {name: _alone(scorer, answers, references)} for metric, scorer in metrics.items()}
     named = [(name, list(answers)) for name, answers in systems.items()]
-    with _quiet_sacrebleu():
+    with quiet():
         _, found = PairedTest(named, metrics, [list(references)], "bs", n_samples=1000)()
     by_metric = [results for key, results in found.items() if key != "System"]
     return {
-        metric: {name: _interval(r.score, r.mean, r.ci, _p(r, results[0])) for name, r in zip(systems, results, strict=True)}
+        metric: {name: _interval(result, results[0]) for name, result in zip(systems, results, strict=True)}
         for metric, results in zip(metrics, by_metric, strict=True)
     }
 
 
-def _p(result: Any, base: Any) -> float | None:
+def _interval(result: Any, base: Any) -> dict[str, float | None]:
     """sacrebleu counts resamples that differ by at least what was seen, and calls no difference at all significant: that is p 1."""
-    return 1.0 if result is not base and result.score == base.score else result.p_value
-
-
-def _alone(scorer: Any, answers: Sequence[str], references: Sequence[str]) -> dict[str, float | None]:
-    with _quiet_sacrebleu():
-        score = scorer.corpus_score(list(answers), [list(references)], n_bootstrap=1000)
-    return _interval(score.score, score._mean, score._ci, None)
-
-
-def _interval(value: float, mean: float, half: float, p: float | None) -> dict[str, float | None]:
-    return {"value": float(value), "low": float(mean - half), "high": float(mean + half), "p": p}
+    p = 1.0 if result is not base and result.score == base.score else result.p_value
+    low, high = float(result.mean - result.ci), float(result.mean + result.ci)
+    return {"value": float(result.score), "low": low, "high": high, "p": p}
 
 
 @contextmanager
-def _quiet_sacrebleu() -> Iterator[None]:
-    """Its notices about resampling, one line per system and metric, are turned off."""
-    logger = logging.getLogger("sacrebleu")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def quiet() -> Iterator[None]:
+    """The bars and notices of sacrebleu and lm-eval are many; the kit shows its own."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        yield
+        with redirect_stderr(io.StringIO()):
+            yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)
 
 
 def weighted_means(by_group: Mapping[str, tuple[float, int]]) -> tuple[float, float]:

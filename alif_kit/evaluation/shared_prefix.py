@@ -7,6 +7,7 @@ them all. Options of one token need no second forward at all.
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from typing import Any
 
@@ -106,8 +107,6 @@ def score_options(model: Any, context: list[int], options: list[list[int]], devi
 
 def _go_on(model: Any, cache: Any, length: int, options: list[list[int]], device: Any) -> list[tuple[list[float], bool]]:
     """The log-likelihoods of the tokens after each option's first; options are padded on the right, where nothing looks at them."""
-    import copy
-
     import torch
 
     width = max(map(len, options)) - 1
