@@ -57,15 +57,11 @@ def page(rows: list[Row]) -> Iterator[str]:
     yield "the preset that it names.\n"
     yield '```toml\npreset = "smoke"\n\n[lora]\nrank = 8\n```\n'
     yield "`alif config --schema` prints the JSON schema of such a file, for an editor that checks it while you write."
-    for name, group in groupby(rows, _table_of):
+    for name, group in groupby(rows, lambda row: row.name.rpartition(".")[0]):
         yield f"\n## {name or 'the run'}\n\n| setting | value | what it may be | what it is for |\n|---|---|---|---|"
         for row in group:
             cells = (f"`{row.name}`", f"`{_text(row.value)}`", row.allowed or row.kind, row.sentence)
             yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
-
-
-def _table_of(row: Row) -> str:
-    return row.name.rpartition(".")[0]
 
 
 def _text(value: Any) -> str:

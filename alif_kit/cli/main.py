@@ -128,8 +128,7 @@ def doctor() -> None:
     """What this machine has against what the kit expects, with one line of advice per problem."""
     from alif_kit.platforms.doctor import examine
 
-    rows = [(finding.name, finding.found, finding.advice) for finding in examine()]
-    print_table(("what", "found", "advice"), rows, f"alif_kit {__version__}")
+    print_table(("what", "found", "advice"), examine(), f"alif_kit {__version__}")
 
 
 @app.command()

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -71,9 +71,6 @@ class SeedTask:
         return stable_id(self.category, self.instruction, self.input, self.output)
 
 
-Task = TypeVar("Task", bound=SeedTask)
-
-
 @dataclass(frozen=True)
 class Provenance:
     """Where an example came from: which request of which teacher, and what that request had shown."""
@@ -100,12 +97,9 @@ class Example(SeedTask):
             object.__setattr__(self, "provenance", from_dict(Provenance, self.provenance))
 
 
-def by_category(tasks: Iterable[Task]) -> dict[str, list[Task]]:
-    """Tasks of each of the seven categories, as they come."""
-    found: dict[str, list[Task]] = {category: [] for category in CATEGORIES}
-    for task in tasks:
-        found[task.category].append(task)
-    return found
+def by_category(tasks: Sequence[Any]) -> dict[str, list[Any]]:
+    """The tasks or examples of each of the seven categories, as they come."""
+    return {category: [task for task in tasks if task.category == category] for category in CATEGORIES}
 
 
 def _require_text(record: Any, *names: str) -> None:

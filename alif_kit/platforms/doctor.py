@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from alif_kit.platforms import install, machine
 
@@ -14,8 +13,7 @@ SECRETS = ("OPENAI_API_KEY", "HF_TOKEN", "OPENROUTER_API_KEY", "AZURE_OPENAI_API
 FREE_GIB = 5.0
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One line of the doctor: what was looked at, what was found, advice when it needs any."""
 
     name: str
@@ -44,9 +42,8 @@ def pins() -> list[tuple[str, str, str]]:
 def _package(name: str, pin: str, extra: str) -> Finding:
     from packaging.specifiers import SpecifierSet
 
-    try:
-        version = metadata.version(name)
-    except metadata.PackageNotFoundError:
+    version = install._version(name)
+    if not version:
         no_deps = "--no-deps " if extra == "unsloth" else ""
         return Finding(name, "not installed", f"pip install {no_deps}'{name}{pin}'")
     if pin and not SpecifierSet(pin).contains(version, prereleases=True):

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -76,16 +77,10 @@ def name() -> str:
 def _platform() -> tuple[str, str]:
     if os.environ.get("KAGGLE_KERNEL_RUN_TYPE") and KAGGLE_WORKING.is_dir():
         return "kaggle", f"KAGGLE_KERNEL_RUN_TYPE is set and {KAGGLE_WORKING} exists"
-    if _importable("google.colab"):
-        return "colab", "the module google.colab is importable"
+    with suppress(ModuleNotFoundError, ValueError):  # without `google`, or with a module that was put there by hand
+        if importlib.util.find_spec("google.colab"):
+            return "colab", "the module google.colab is importable"
     return "local", "neither Kaggle's nor Colab's marks are here"
-
-
-def _importable(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ModuleNotFoundError, ValueError):
-        return False
 
 
 def query_gpus() -> list[Gpu]:

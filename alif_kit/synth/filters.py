@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from functools import lru_cache
 
 from alif_kit.core.records import CATEGORIES, SeedTask
@@ -16,8 +15,6 @@ from alif_kit.languages import pack
 from alif_kit.languages.text import comparison_tokens, identify_language, plain_numbers
 from alif_kit.synth.arithmetic import equations, side_value
 from alif_kit.synth.parse import SIDES, TAGS, final_answer
-
-Filter = Callable[[SeedTask, str], str]
 
 # Words an output may have, by category: (least, most).
 OUTPUT_WORDS = {"generation": (15, 600), "reasoning": (8, 400), "ethics": (12, 500), "qa": (4, 400), "translation": (2, 400)}
@@ -165,6 +162,5 @@ def _phrases(name: str, language: str) -> tuple[str, ...]:
     return tuple(f" {' '.join(comparison_tokens(phrase))} " for phrase in pack.settings(language)["filters"][name])
 
 
-_OF_FORM = (prompt_leak, contact_data, length, label, translation_sides, in_language)
-_OF_SENSE = (answer_line, arithmetic, inconsistent_answer, copies_input, refusal, asks_for_media, repetition)
-FILTERS: tuple[Filter, ...] = (*_OF_FORM, *_OF_SENSE)
+FILTERS = [prompt_leak, contact_data, length, label, translation_sides, in_language]  # of form, then of sense
+FILTERS += [answer_line, arithmetic, inconsistent_answer, copies_input, refusal, asks_for_media, repetition]

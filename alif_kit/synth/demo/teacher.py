@@ -18,7 +18,6 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import accumulate
 from typing import Any
@@ -137,20 +136,20 @@ def _body(digest: str, messages: list[str], text: str, finish: str) -> dict[str,
     }
 
 
-class DemoTeacher:
+class DemoTeacher(ThreadingHTTPServer):
     """The server in a thread: `with DemoTeacher() as t: t.base_url`. On 127.0.0.1 only; port 0 takes a free one."""
 
+    request_queue_size = 128
+
     def __init__(self, port: int = 0, faults: Faults = Faults(), pack: str = "ur") -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.faults, self.pack = faults, pack
-        self._counts = Counter(dict.fromkeys(COUNTERS, 0))
-        self._lock = threading.Lock()
-        self.server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"teacher": self}))
-        serve = partial(self.server.serve_forever, poll_interval=0.05)
-        self._thread = threading.Thread(target=serve, daemon=True)
+        self._counts, self._lock = Counter(dict.fromkeys(COUNTERS, 0)), threading.Lock()
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}/v1"
+        return f"http://127.0.0.1:{self.server_port}/v1"
 
     @property
     def stats(self) -> dict[str, int]:
@@ -163,8 +162,8 @@ class DemoTeacher:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        self.shutdown()
+        self.server_close()
         self._thread.join()
 
     def count(self, **more: int) -> int:
@@ -180,43 +179,39 @@ class DemoTeacher:
         return fault, faults.latency_s + SLOW_S * (rng.random() < faults.slow)
 
 
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 128
-
-
 class _Handler(BaseHTTPRequestHandler):
-    """One connection; `teacher` is set on a subclass per server."""
+    """One connection."""
 
-    teacher: DemoTeacher
+    server: DemoTeacher
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = 60
 
     def do_GET(self) -> None:
-        description = lexicon(self.teacher.pack, "speech")["description"]
+        description = lexicon(self.server.pack, "speech")["description"]
         model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "alif_kit", "description": description}
         models = {"object": "list", "data": [model]}
-        pages = {"/v1/models": models, f"/v1/models/{MODEL}": model, "/stats": self.teacher.stats}
+        pages = {"/v1/models": models, f"/v1/models/{MODEL}": model, "/stats": self.server.stats}
         missing = BadRequest(f"there is no {self.path}; expected {', '.join(pages)}", "not_found", 404)
         self._send(*((200, pages[self.path]) if self.path in pages else (404, missing.body)))
 
     def do_POST(self) -> None:
-        fault, wait = self.teacher.attempt()
+        fault, wait = self.server.attempt()
         try:
             request = self._read()
             time.sleep(wait)
             if fault in ORDERED:
                 raise BadRequest(*ORDERED[fault])
             if fault:
-                self.teacher.count(dropped=1)
+                self.server.count(dropped=1)
                 self.close_connection = True
                 return
-            body = answer(request, self.teacher.faults, self.teacher.pack)
-            self.teacher.count(answered=1, **{key: body["usage"][key] for key in ("prompt_tokens", "completion_tokens")})
+            body = answer(request, self.server.faults, self.server.pack)
+            self.server.count(answered=1, **{key: body["usage"][key] for key in ("prompt_tokens", "completion_tokens")})
             self._send(200, body)
         except BadRequest as error:
-            self.teacher.count(**{error.counter: 1})
-            wait = {"Retry-After": f"{self.teacher.faults.retry_after_s:g}"} if error.status == 429 else {}
+            self.server.count(**{error.counter: 1})
+            wait = {"Retry-After": f"{self.server.faults.retry_after_s:g}"} if error.status == 429 else {}
             self._send(error.status, error.body, wait)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
@@ -253,8 +248,8 @@ def serve_forever(port: int = 8008, faults: Faults = Faults(), pack: str = "ur")
     teacher = DemoTeacher(port, faults, pack)
     print(f"{MODEL} at {teacher.base_url} (a demonstration; Ctrl-C stops it)", flush=True)
     try:
-        teacher.server.serve_forever()
+        teacher.serve_forever()
     except KeyboardInterrupt:
         print("stopped")
     finally:
-        teacher.server.server_close()
+        teacher.server_close()

@@ -52,7 +52,7 @@ def flags(example: Example, threshold: float, limits: dict[str, tuple[int, int]]
     return tuple(name for name, found in zip(FLAGS, raised, strict=True) if found)
 
 
-def output_limits(pool: Iterable[Example]) -> dict[str, tuple[int, int]]:
+def output_limits(pool: list[Example]) -> dict[str, tuple[int, int]]:
     """Per category, the words of output that all but the shortest 2% have at least and all but the longest 2% at most."""
     words = {c: sorted(len(e.output.split()) for e in members) for c, members in by_category(pool).items() if members}
     # Ranks, not interpolated percentiles: in a category of under 50 nobody is extreme by being the shortest.
