@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import PATIENCE
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 import generation as bench
@@ -47,7 +48,7 @@ def test_the_kept_rows_of_folding_are_in_the_gate_and_in_the_pool():
 
 
 def test_the_server_admits_its_limit_and_no_more():
-    with bench.LimitedTeacher(bench.Faults(), 3, 60.0) as teacher:
+    with bench.LimitedTeacher(bench.Faults(), 3, PATIENCE) as teacher:
         assert [teacher.attempt()[0] for _ in range(5)] == ["", "", "", "rate_limit", "rate_limit"]
         assert len(teacher.admitted) == 3 and teacher.stats["requests"] == 5
 

@@ -24,7 +24,7 @@ DERIVED = ("pool.jsonl", "dropped.jsonl", "funnel.json")
 
 
 def settings(url="demo", total=60, **changes):
-    teacher = {"teacher.base_url": url, "teacher.model": "alif-demo-teacher", "teacher.timeout_s": 20}
+    teacher = {"teacher.base_url": url, "teacher.model": "alif-demo-teacher", "teacher.timeout_s": PATIENCE}
     return config.load("smoke", {**teacher, "synth.targets": config.targets_of(total), **changes})
 
 

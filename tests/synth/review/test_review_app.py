@@ -1,7 +1,6 @@
 """review_app: the desk without a browser, and the page in a real one."""
 
 import json
-import shutil
 
 import pytest
 
@@ -160,25 +159,18 @@ def test_other_reviewers_decisions_are_not_shown(run):
 
 
 @pytest.fixture
-def served(run):
+def served(run, browser):
     """A page in headless Chromium, over a desk that is really served."""
     pytest.importorskip("gradio", reason="gradio is not installed: it comes with the extra `review`")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not chromium:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
     desk = Desk(run)
     page = review_app.build(desk)
     address = review_app.launch(page)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1400, "height": 950})
-        tab.asked = []
-        tab.on("request", lambda request: tab.asked.append(request.url))
-        tab.goto(address)
-        tab.wait_for_selector("[data-id]")
-        yield tab, desk, page, address
-        browser.close()
+    tab = browser.new_page(viewport={"width": 1400, "height": 950})
+    tab.asked = []
+    tab.on("request", lambda request: tab.asked.append(request.url))
+    tab.goto(address)
+    tab.wait_for_selector("[data-id]")
+    yield tab, desk, page, address
     page.close()
 
 
