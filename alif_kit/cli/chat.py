@@ -8,16 +8,14 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from typer import Option, echo, prompt
 
+import alif_kit as ak
 from alif_kit.cli.options import PresetOption, SetOption, folder_of, pairs, resume_run
 from alif_kit.core import UserError
 from alif_kit.platforms import machine
-
-if TYPE_CHECKING:
-    from alif_kit.core import Run
 
 PASSWORD = "ALIF_CHAT_PASSWORD"
 _HELP = {
@@ -73,22 +71,20 @@ def chat(
     terminal.converse(speaker, wishes)
 
 
-def _run(path: Path | None, preset: str, changes: list[str] | None, model: str | None) -> Run:
+def _run(path: Path | None, preset: str, changes: list[str] | None, model: str | None) -> ak.Run:
     """The run to talk to, with changes for this conversation only; a bare configuration where only --model is named.
 
     Raises UserError when there is neither.
     """
-    from alif_kit.core import Run, config
-
     folder, given = folder_of(path), pairs(changes)
     saved = folder / "config.json"
     meant = path or not model or Path(model).resolve().is_relative_to(folder.resolve())
     if saved.is_file() and meant:
-        return Run(folder, config.load(saved, given))
+        return ak.Run(folder, ak.load_config(saved, given))
     if meant:
         raise UserError(f"{folder} holds no config.json; name a finished run with --run, or a model with --model")
     named = machine.pick_preset(machine.detect())[0] if preset == "auto" else preset
-    return Run(machine.durable_folder(), config.load(named, given))
+    return ak.Run(machine.durable_folder(), ak.load_config(named, given))
 
 
 def _password(given: str, share: bool) -> str:
@@ -102,7 +98,7 @@ def _password(given: str, share: bool) -> str:
     return password
 
 
-def _page(run: Run, model: str | None, speaker: Any, base: Any, wishes: Any, how: dict[str, Any]) -> None:
+def _page(run: ak.Run, model: str | None, speaker: Any, base: Any, wishes: Any, how: dict[str, Any]) -> None:
     from alif_kit.chat import page, speakers
     from alif_kit.chat.talk import standing
 

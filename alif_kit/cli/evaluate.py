@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Argument, Exit, Option, Typer, echo
 
+import alif_kit as ak
 from alif_kit.cli.options import PresetOption, RunOption, SetOption, given, open_run, pairs, print_table
-
-if TYPE_CHECKING:
-    from alif_kit.core import Run
 
 EXIT_CODES = {"pass": 0, "fail": 1, "undecided": 3}
 VERDICTS = {"pass": "not worse than its base", "fail": "worse than its base", "undecided": "not enough evidence"}
@@ -59,7 +57,7 @@ def evaluate(
     if model:
         pipeline.compare(opened, model, judge=judge)
     else:
-        pipeline.evaluate(opened, judge=judge)
+        ak.evaluate(opened, judge=judge)
     print_results(opened)
 
 
@@ -74,10 +72,8 @@ def gate(
     Guarded: native knowledge, English, answers that can be read, stopping, Urdu purity, safety. The margins are `gate.*`, e.g.
     `--set gate.retention=0.05`.
     """
-    from alif_kit import pipeline
-
     opened = open_run(run, preset, changes)
-    result = pipeline.gate(opened)
+    result = ak.gate(opened)
     if as_json:
         echo(json.dumps(result, ensure_ascii=False, indent=2))
     else:
@@ -103,7 +99,7 @@ def agreement(
         echo(f"{name:<20}{'undefined' if value is None else f'{value:.2f}' if isinstance(value, float) else value}")
 
 
-def print_results(run: Run) -> None:
+def print_results(run: ak.Run) -> None:
     """The main figures, as a table in the terminal; a narrow one leaves out intervals and the stages between. Then the verdict."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -119,7 +115,7 @@ def print_results(run: Run) -> None:
     _print_verdict(run)
 
 
-def _print_verdict(run: Run) -> None:
+def _print_verdict(run: ak.Run) -> None:
     """The gate's verdict and a line per cause."""
     from alif_kit.report.evaluation import gate_of
 

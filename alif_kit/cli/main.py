@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Exit, Option, Typer, echo
 
-from alif_kit import __version__
+import alif_kit as ak
 from alif_kit.cli import chat, config, evaluate, pack, plan, release, review, synth
 from alif_kit.cli.options import PresetOption, RunOption, SetOption, given, open_run, pairs, print_table, resume_run
 from alif_kit.core import StoppedError, UserError
@@ -46,7 +46,7 @@ def _root(
     if debug:
         os.environ["ALIF_DEBUG"] = "1"
     if version:
-        echo(__version__)
+        echo(ak.__version__)
         raise Exit
 
 
@@ -74,7 +74,6 @@ def generate(
     max_minutes: Annotated[float | None, Option(help="Stop after so many minutes of this session.")] = None,
 ) -> None:
     """Seeds and teacher to data/train.jsonl and data/eval.jsonl; resumes from the journal of paid answers."""
-    from alif_kit import pipeline
     from alif_kit.core.run import latest_json
     from alif_kit.synth.estimate import estimate as cost_of
 
@@ -85,7 +84,7 @@ def generate(
         _print_summary(cost_of(opened.config, opened).lines(teacher.max_usd))
     if estimate:
         return
-    counts = pipeline.generate(opened, batch=batch)
+    counts = ak.generate(opened, batch=batch)
     synth.print_funnel(latest_json(opened.file("synth", "funnel.json")))
     synth.print_counts(opened, counts)
 
@@ -107,12 +106,11 @@ def finetune(
 
 
 def _train(stage: str, run: Path | None, preset: str, changes: list[str], gpus: int) -> None:
-    from alif_kit import pipeline
     from alif_kit.training import parallel
 
     opened = open_run(run, preset, changes)
     parallel.launch(gpus, getattr(opened.config, stage), stage)
-    _print_summary(getattr(pipeline, stage)(opened))
+    _print_summary(getattr(ak, stage)(opened))
 
 
 @app.command()
@@ -128,7 +126,7 @@ def doctor() -> None:
     """What this machine has against what the kit expects, with one line of advice per problem."""
     from alif_kit.platforms.doctor import examine
 
-    print_table(("what", "found", "advice"), examine(), f"alif_kit {__version__}")
+    print_table(("what", "found", "advice"), examine(), f"alif_kit {ak.__version__}")
 
 
 @app.command()
@@ -136,10 +134,9 @@ def base(
     name: Annotated[str, Argument(help="`tiny`: the small Llama of the smoke preset; `smollm2`: SmolLM2-135M.")] = "tiny",
 ) -> None:
     """Build a base checkpoint that needs no hub, and print its folder."""
-    from alif_kit.core import config
     from alif_kit.model.without_hub import BUILDERS
 
-    smoke = config.load("smoke")
+    smoke = ak.load_config("smoke")
     if name not in BUILDERS:
         raise UserError(f"base is {name!r}; expected {' or '.join(BUILDERS)}")
     echo(BUILDERS[name](smoke.language, smoke.seed))

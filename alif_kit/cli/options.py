@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option, echo
 
+import alif_kit as ak
 from alif_kit.core import UserError
 from alif_kit.platforms import machine
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from alif_kit.core import Run
 
 PRESETS = "`auto`, `smoke`, `quick`, `t4`, `paper`, or a TOML or JSON file."
 CHANGE = "Change one field, e.g. `--set teacher.model=gpt-4o-mini`; may be repeated."
@@ -43,9 +42,8 @@ def folder_of(path: Path | None) -> Path:
     return path or machine.durable_folder() / "default"
 
 
-def open_run(path: Path | None, preset: str, changes: list[str] | None) -> Run:
+def open_run(path: Path | None, preset: str, changes: list[str] | None) -> ak.Run:
     """The run a command works in: an existing folder keeps its configuration unless the command names another."""
-    from alif_kit.core import Run, config
     from alif_kit.platforms import mirror
 
     folder = folder_of(path)
@@ -55,17 +53,15 @@ def open_run(path: Path | None, preset: str, changes: list[str] | None) -> Run:
     elif preset == "auto":
         source, reason = machine.pick_preset(machine.detect())
         echo(f"preset {source}: {reason}", err=True)
-    opened = Run.open(folder, config.load(source, pairs(changes)))
+    opened = ak.Run.open(folder, ak.load_config(source, pairs(changes)))
     if mirror.restore(opened):
         echo(f"brought back from {opened.config.session.mirror}", err=True)
     return opened
 
 
-def resume_run(path: Path | None) -> Run:
+def resume_run(path: Path | None) -> ak.Run:
     """A run that is there already, with the configuration it carries."""
-    from alif_kit.core import Run
-
-    return Run.resume(folder_of(path))
+    return ak.Run.resume(folder_of(path))
 
 
 def print_table(header: Iterable[str], rows: Iterable[Iterable[str]], title: str | None = None, **look: Any) -> Console:

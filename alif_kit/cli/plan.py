@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option, echo
 
+import alif_kit as ak
 from alif_kit.cli.options import print_table
 from alif_kit.core import UserError
 from alif_kit.platforms import machine
@@ -80,12 +81,11 @@ def plan(
 
 def _configure(preset: str, base: str | None, changes: dict[str, Any]) -> tuple[Config, Shape]:
     """The preset with the options on top; a base model without a chat template takes Alif's plain frame."""
-    from alif_kit.core import config
     from alif_kit.planner import bases
 
     asked = bases.find(base) if base else None
     changes |= {"base.model": base, "base.chat_format": "alpaca" if asked and not asked.instruct else None}
-    chosen = config.load(preset, {name: value for name, value in changes.items() if value is not None})
+    chosen = ak.load_config(preset, {name: value for name, value in changes.items() if value is not None})
     return chosen, asked or bases.find(chosen.base.model)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from typer import Option, echo
 
+import alif_kit as ak
 from alif_kit.cli.options import FinishedRunOption, PresetOption, RunOption, SetOption, open_run, print_table, resume_run
 from alif_kit.core import UserError
 from alif_kit.platforms import machine
@@ -29,10 +30,8 @@ def merge(run: RunOption = None, preset: PresetOption = "auto", changes: SetOpti
     by how much they differ. Do this before vLLM, GGUF or the Hub: an adapter with trained vocabulary is gigabytes, and vLLM
     refuses it.
     """
-    from alif_kit import pipeline
-
     opened = open_run(run, preset, changes)
-    found = pipeline.merge(opened, adapter)
+    found = ak.merge(opened, adapter)
     echo(f"logits differ by at most {found['largest_difference']:.2%} of their range ({found['tolerance']:.0%} allowed)")
     echo(f"the same likeliest token in {found['same_top_token']:.1%} of the places; answers end at {found['ends']}")
     echo(f"merged: {opened.file('release', 'merged')}")
@@ -50,10 +49,8 @@ def gguf(
     f16 and q8_0 need no compiler (`pip install 'alif-kit[release]'`); k-quants need llama.cpp (`pip install 'alif-kit[llama]'`).
     Each file is opened and read back: template, stop tokens, and, with llama.cpp, its answers beside the merged model's.
     """
-    from alif_kit import pipeline
-
     opened = open_run(run, preset, changes)
-    for path, found in pipeline.gguf(opened, quant.split(","), ollama_create).items():
+    for path, found in ak.gguf(opened, quant.split(","), ollama_create).items():
         echo(f"{path.name}: {path.stat().st_size / 1e6:,.0f} MB{_said(found)}")
     echo(f"gguf: {opened.file('release', 'gguf')}")
 

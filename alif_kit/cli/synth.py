@@ -5,16 +5,14 @@ In: a run folder that `alif generate` has filled. Out: rows and counts in the te
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from typer import Option, Typer, echo
 
+import alif_kit as ak
 from alif_kit.cli.options import FilledRunOption, pairs, resume_run
 from alif_kit.core import UserError
 from alif_kit.platforms import machine
-
-if TYPE_CHECKING:
-    from alif_kit.core import Run
 
 synth_app = Typer(no_args_is_help=True, help="Look into, rebuild and finish the synthetic data of a run.")
 RuleOption = Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Judge by another rule; may be repeated.")]
@@ -26,12 +24,11 @@ def synth_rebuild(run: FilledRunOption = None, changes: RuleOption = None) -> No
 
     `--set synth.novelty_threshold=0.6`, or synth.evaluation_sets or synth.held_out_share, judges by another rule from now on.
     """
-    from alif_kit.core import config
     from alif_kit.synth import dataset, generate
 
     opened = resume_run(run)
     if changes:
-        opened = opened.judge_anew(config.load(opened.file("config.json"), pairs(changes)))
+        opened = opened.judge_anew(ak.load_config(opened.file("config.json"), pairs(changes)))
     funnel = generate.rebuild(opened)
     dataset.finish(opened)
     print_funnel(funnel)
@@ -72,7 +69,7 @@ def synth_dropped(
         echo(f"--- {row['reason']} · {row['category']} · request {row['request']}, item {row['item']}\n{row['text']}")
 
 
-def print_counts(run: Run, counts: dict[str, dict[str, int]]) -> None:
+def print_counts(run: ak.Run, counts: dict[str, dict[str, int]]) -> None:
     trained, held = (sum(counts[side].values()) for side in ("train", "eval"))
     echo(f"{trained} examples to train on, {held} held out: {run.file('data')}")
 
