@@ -1,7 +1,7 @@
 """languages: what a language pack must hold before the kit can use it, checked without running any stage.
 
 In: a pack's folder. Out: findings, one sentence each: the file, what was found, what was expected. An empty list is a complete
-pack as far as files and texts go; whether prompts, teacher and filters play together is rehearsed in synth/rehearsal.py.
+pack as far as files and texts go; whether prompts, teacher and filters play together is rehearsed in synth/demo.
 """
 
 from __future__ import annotations

@@ -111,8 +111,8 @@ async def _ask(client: ChatClient, journal: AppendOnly, request: Request, known:
     asked = {name: getattr(request, name) for name in ("category", "count", "prompt_hash", "seeds_shown", "machine_shown")}
     said = {"model": reply.model, "response": reply.text, "finish_reason": reply.finish_reason}
     tokens = {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens}
-    row = {"request": request.number, **asked, **said, **tokens, "usd": client.budget.price.of(*tokens.values())}
-    row["seconds"] = reply.seconds
+    cost = {"usd": client.budget.price.of(*tokens.values()), "seconds": reply.seconds}
+    row = {"request": request.number, **asked, **said, **tokens, **cost}
     await asyncio.to_thread(journal.append, row)  # fsync takes milliseconds in which others may answer
     return row
 

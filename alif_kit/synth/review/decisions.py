@@ -1,7 +1,8 @@
 """synth: people's judgement of the examples: what to look at, what a person said of it, the pool as reviewed.
 
-In: synth/pool.jsonl, a filled sheet (sheet.py) or the decisions of the page (page.py). Out: a sheet; synth/review.jsonl, a row
-per judgement with the original beside the edit. It only grows, so that page and sheet may be used at the same time.
+In: synth/pool.jsonl, a filled sheet (sheet.py) or one decision of the page (page.py). Out: a sheet; synth/review.jsonl, a row per
+judgement with the original beside the edit, which only grows, so that page and sheet may be used at the same time; the pool with
+what was rejected gone and edits made; kappa.
 """
 
 from __future__ import annotations
@@ -110,7 +111,8 @@ def read_pool(run: Run) -> list[Example]:
 def export(run: Run, path: Path, count: int | None, seed: int = 0, category: str = "", flagged: bool = False) -> int:
     """Write a sheet and return how many examples are in it: a stratified sample of `count`, or with None all there are.
 
-    Raises UserError when nothing is left to show, and as `sheet.write` does.
+    `seed`: the same takes the same sample. `category`: only this one; empty for all. `flagged`: only those with a flag. Raises
+    UserError when nothing is left to show, and as `sheet.write` does.
     """
     pool = read_pool(run)
     raised = pool_flags(run, pool)

@@ -1,9 +1,9 @@
 """synth: the page on which a person judges examples one at a time, on this machine only.
 
-In: synth/pool.jsonl, a reviewer's decisions. Out: synth/review.jsonl, a row appended and fsynced at each decision. All text of the
-pool is untrusted: it is escaped before it becomes HTML. Reviewers do not see each other's decisions, so that their agreement
-means something. `Desk` is the page without the page; `build` and `launch` are gradio's; HTML, words, look and keys are in the
-four files review_page.*.
+In: synth/pool.jsonl, synth/review.jsonl as far as this reviewer judged. Out: synth/review.jsonl, a row appended and fsynced at
+each decision. All text of the pool is untrusted: it is escaped before it becomes HTML. Reviewers do not see each other's
+decisions, so that their agreement means something. `Desk` is what the page shows and does, without the page; `build` and `launch`
+are gradio's; HTML, words, look and keys are in the four files review_page.*.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ class Desk:
         return Place(ids, ids.index(keep) if keep in ids else 0)
 
     def decide(self, key: str, decision: str, reviewer: str, note: str, new: dict[str, str]) -> None:
-        """Judge an example and write it down. Raises UserError as `decisions.judgement` does, OSError when the disk refuses."""
+        """Judge an example and write it down; `new` maps PARTS to what stands in the edit boxes.
+
+        Raises UserError without an example and as `decisions.judgement` does, OSError when the disk refuses.
+        """
         if key not in self.examples:
             raise UserError("no example is on the desk; choose another category or untick a filter")
         language = self.run.config.language

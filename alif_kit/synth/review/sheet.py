@@ -1,7 +1,8 @@
 """synth: the spreadsheet that goes out to reviewers and comes back: xlsx (right to left, decisions to choose from) or csv.
 
-In: examples as rows of text by column. Out: a new file; read back, the same rows with what people filled in. Cells that a
-spreadsheet would run or respell are neutralised on the way out and restored on the way back. Judging is left to decisions.py.
+In: examples, a sample of which becomes rows of text by column. Out: a new file; read back, the same rows with what people filled
+in. Cells that a spreadsheet would run or respell are neutralised on the way out and restored on the way back. The texts of an
+example and what changed in them are told here, for the page too; judging is left to decisions.py.
 """
 
 from __future__ import annotations
