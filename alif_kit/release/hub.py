@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import glob
 import json
-import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from alif_kit.core import Run, StoppedError, UserError
 from alif_kit.release import cards, merge, terms, weights
 from alif_kit.release.facts import gguf_files
 
+# The texts of the agreements in release/: the base's, then the teacher's.
+AGREEMENTS = ("LICENSE", "LICENSE-teacher")
 WEIGHTS = (".safetensors", ".gguf")
 FOLDERS = {"merged": ("release", "merged"), "adapter": ("finetune", "adapter"), "gguf": ("release", "gguf")}
 MAKE = {"merged": "run `alif merge`", "adapter": "run `alif finetune`", "gguf": "run `alif gguf`"}
@@ -57,8 +58,8 @@ def plan(run: Run, to: str, what: list[str], facts: dict[str, Any], *, public: b
         raise UserError("--what names adapter, but it stands on the merge of pretraining, which is not published; name merged")
     if lacking or not chosen:
         raise UserError(f"{run.path.name} has no {lacking or 'adapter'} to publish; {MAKE[lacking or 'adapter']} first")
-    if public:
-        _check_agreements(run, facts["terms"])
+    if public and (agreements := agreements_lacking(run, facts["terms"])):
+        raise UserError(f"--public: {agreements[0]}")
     names = cards.repositories(to)
     published = {kind: names[kind] for kind in chosen}
     return [_repository(run, kind, names, published, facts) for kind in chosen]
@@ -66,14 +67,7 @@ def plan(run: Run, to: str, what: list[str], facts: dict[str, Any], *, public: b
 
 def check_name(to: str, owed: list[terms.Terms]) -> None:
     """Raises UserError for what is no OWNER/NAME or breaks a naming term."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(to)
-    except HFValidationError:
-        to = ""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", to, re.ASCII):
+    if not (terms.is_repository(to) and to.isascii()):
         raise UserError("--to expects OWNER/NAME, a user or an organisation and a name of letters, digits, '-', '_' and '.'")
     terms.refuse_name(to, owed)
 
@@ -82,55 +76,37 @@ def agreements_lacking(run: Run, owed: list[terms.Terms]) -> list[str]:
     """What must still be put beside the weights before others get them, a sentence each."""
     return [
         f"the {one.licence} wants a copy of itself beside the weights: save {one.url} as {name} in the run's release folder"
-        for one, name in zip(owed, _agreements(owed), strict=True)
+        for one, name in zip(owed, AGREEMENTS, strict=False)
         if one.copy and not run.file("release", name).is_file()
     ]
 
 
-def _agreements(owed: list[terms.Terms]) -> list[str]:
-    """Where the text of each agreement lies in release/: LICENSE for the base's, LICENSE-teacher for the teacher's."""
-    return ["LICENSE", "LICENSE-teacher"][: len(owed)]
-
-
-def _check_agreements(run: Run, owed: list[terms.Terms]) -> None:
-    lacking = agreements_lacking(run, owed)
-    if lacking:
-        raise UserError(f"--public: {lacking[0]}")
-
-
 def _repository(run: Run, kind: str, names: dict[str, str], published: dict[str, str], facts: dict[str, Any]) -> Repository:
     folder = run.file(*FOLDERS[kind])
-    sums = _verified(folder)
-    _check_weights(kind, folder)
+    sums = _verified(kind, folder)
     left_out = {"README.md", merge.SUMS}
     here = gguf_files(run) + [p for p in folder.glob("*") if p.suffix != ".gguf"] if kind == "gguf" else folder.rglob("*")
     paths = {p.relative_to(folder).as_posix(): p for p in sorted(here) if p.is_file() and p.suffix != ".partial"}
     files: dict[str, Path | str] = {n: _without_places(p, facts["base"]) for n, p in paths.items() if n not in left_out}
-    files |= {n: run.file("release", n) for n in _agreements(facts["terms"]) if run.file("release", n).is_file()}
+    files |= {n: run.file("release", n) for n in AGREEMENTS[: len(facts["terms"])] if run.file("release", n).is_file()}
     notices = [one.notice + ("" if one.notice.endswith(".") else ".") for one in facts["terms"] if one.notice]
     if notices:
         files["NOTICE"] = "\n".join([*notices, "The weights in this repository were modified by training."]) + "\n"
-    files[merge.SUMS] = _sums(files, sums)
+    # All but the card, which its owner may edit on the Hub.
+    files[merge.SUMS] = merge.sums_text({n: isinstance(f, Path) and sums.get(n) or merge.digest(f) for n, f in files.items()})
     files["README.md"] = cards.render(facts, kind, names, published, ungated=bool(facts["causes"]))
     return Repository(names[kind], kind, files)
 
 
-def _verified(folder: Path) -> dict[str, str]:
-    """The sums of the folder where it has some, all of them right. Raises UserError, naming the file, for one that is not."""
-    if not (folder / merge.SUMS).is_file():
-        return {}
-    wrong = merge.wrong_sums(folder)
-    if wrong:
+def _verified(kind: str, folder: Path) -> dict[str, str]:
+    """The sums of the folder where it has some. Raises UserError, naming the file, for a wrong one, and for damaged weights."""
+    if wrong := merge.wrong_sums(folder):
         raise UserError(f"{folder / wrong[0]} is not what {merge.SUMS} says; delete {folder} and make it again")
-    lines = (line.split("  ", 1) for line in (folder / merge.SUMS).read_text("utf-8").splitlines())
-    return {name: total for total, name in lines}
-
-
-def _check_weights(kind: str, folder: Path) -> None:
     if kind == "merged":
         weights.check_model(folder)
     elif kind == "adapter":
         weights.check_adapter(folder, folder)
+    return merge.read_sums(folder)
 
 
 def _without_places(path: Path, base: str) -> Path | str:
@@ -140,17 +116,6 @@ def _without_places(path: Path, base: str) -> Path | str:
     values = json.loads(path.read_text("utf-8"))
     found = [k for k in PLACES if isinstance(values, dict) and Path(str(values.get(k, ""))).is_absolute()]
     return json.dumps({**values, **dict.fromkeys(found, base)}, ensure_ascii=False, indent=2) + "\n" if found else path
-
-
-def _sums(files: dict[str, Path | str], known: dict[str, str]) -> str:
-    """SHA256SUMS of all but the card, which its owner may edit on the Hub."""
-    import hashlib
-
-    totals = {
-        name: hashlib.sha256(f.encode()).hexdigest() if isinstance(f, str) else known.get(name) or merge.digest(f)
-        for name, f in files.items()
-    }
-    return "".join(f"{total}  {name}\n" for name, total in sorted(totals.items()))
 
 
 def send(repositories: list[Repository], token: str, *, private: bool = True) -> dict[str, bool]:
@@ -169,7 +134,10 @@ def send(repositories: list[Repository], token: str, *, private: bool = True) ->
             if is_private or not private:
                 _upload(api, repository, arrived)
         except Exception as error:  # the library's, the network's or Xet's own, whose text may hold the token
-            raise StoppedError(_stopped(repository.id, _said(error, token), arrived)) from None
+            raise StoppedError(
+                f"sending {repository.id} stopped: {_said(error, token)}; arrived so far: {', '.join(arrived) or 'nothing'}; "
+                "run the same command again to go on from there"
+            ) from None
         if private and not is_private:
             raise UserError(f"{repository.id} is there and public; add --public, or choose another --to")
         addresses[f"{api.endpoint}/{repository.id}"] = is_private
@@ -177,10 +145,13 @@ def send(repositories: list[Repository], token: str, *, private: bool = True) ->
 
 
 def _upload(api: Any, repository: Repository, arrived: list[str]) -> None:
-    """Commit after commit; `arrived` grows by what each has brought."""
+    """A commit for each weight file, then one for the rest; `arrived` grows by what each has brought."""
+    commits = {name: [name] for name in repository.files if name.endswith(WEIGHTS)}
+    commits["the card and what belongs to the weights"] = [name for name in repository.files if name not in commits]
     with tempfile.TemporaryDirectory() as folder:
         _lay_out(repository, Path(folder))
-        for what, patterns in _parts(repository):
+        for what, names in commits.items():
+            patterns = [glob.escape(name) for name in names]
             api.upload_folder(repo_id=repository.id, folder_path=folder, allow_patterns=patterns, commit_message=f"Add {what}")
             arrived.append(f"{what} in {repository.id}")
 
@@ -199,21 +170,9 @@ def _lay_out(repository: Repository, folder: Path) -> None:
             shutil.copyfile(source, target)
 
 
-def _parts(repository: Repository) -> list[tuple[str, list[str]]]:
-    """What each commit brings, and the patterns of its files: one per weight file, then one for the rest."""
-    heavy = [name for name in repository.files if name.endswith(WEIGHTS)]
-    rest = [glob.escape(name) for name in repository.files if name not in heavy]
-    return [*((name, [glob.escape(name)]) for name in heavy), ("the card and what belongs to the weights", rest)]
-
-
 def _said(error: Exception, token: str) -> str:
     """What the Hub answered, or else what the library says, on one line and without the token."""
     answered = getattr(error, "server_message", None)
     status = f"{error.response.status_code} " if answered and getattr(error, "response", None) is not None else ""
     line = status + " ".join((answered or str(error) or type(error).__name__).split())
     return (line.replace(token, "<token>") if token else line)[:300]
-
-
-def _stopped(repository: str, said: str, arrived: list[str]) -> str:
-    so_far = ", ".join(arrived) or "nothing"
-    return f"sending {repository} stopped: {said}; arrived so far: {so_far}; run the same command again to go on from there"

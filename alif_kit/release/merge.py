@@ -12,12 +12,14 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from alif_kit.core.config import Base
 from alif_kit.core.errors import StoppedError, UserError
 from alif_kit.core.records import write_atomic, write_json
+from alif_kit.core.run import latest_json
 from alif_kit.release import weights
 
 SUMS = "SHA256SUMS"
@@ -41,22 +43,18 @@ def merge(base: Base, path: str, adapter: Path, folder: Path) -> dict[str, Any]:
     weights.check_adapter(adapter, Path(path))
     if Path(path).is_dir():
         weights.check_model(Path(path))
-    if (folder / SUMS).is_file() and not wrong_sums(folder) and _same_source(folder, path, adapter):
-        return json.loads((folder / "merge.json").read_text("utf-8"))
-    check_room(folder, size_of(Path(path)))
+    if (folder / SUMS).is_file() and not wrong_sums(folder):
+        made = latest_json(folder / "merge.json")
+        if made["base"] == path and made["adapter_sha256"] == digest(adapter / "adapter_model.safetensors"):
+            return made
+    check_room(folder, weights.size(Path(path)))
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     _in_own_process({"base": vars(base), "path": path, "adapter": str(adapter), "folder": str(partial)})
-    found = json.loads((partial / "merge.json").read_text("utf-8"))
     write_sums(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-    return found
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of a model's weights; 0 for one on the Hub, whose size is not known before it is fetched."""
-    return sum(p.stat().st_size for p in folder.glob("*.safetensors")) if folder.is_dir() else 0
+    return latest_json(folder / "merge.json")
 
 
 def check_room(folder: Path, size: int) -> None:
@@ -73,11 +71,6 @@ def check_room(folder: Path, size: int) -> None:
         )
 
 
-def _same_source(folder: Path, path: str, adapter: Path) -> bool:
-    made = json.loads((folder / "merge.json").read_text("utf-8"))
-    return made["base"] == path and made["adapter_sha256"] == digest(adapter / "adapter_model.safetensors")
-
-
 def _in_own_process(task: dict[str, Any]) -> None:
     done = subprocess.run([sys.executable, "-m", "alif_kit.release.merge", json.dumps(task)], capture_output=True, text=True)
     if done.returncode:
@@ -91,15 +84,15 @@ def _work(task: dict[str, Any]) -> None:
     """The merge itself: the logits before, the files, and the logits of what was written."""
     from alif_kit.model import unsloth as seam
 
-    base, adapter, folder = Base(**task["base"]), Path(task["adapter"]), Path(task["folder"])
-    before, after_load = None, seam.load(_in_16_bit(base), task["path"], adapter)
-    before = _logits(after_load)
-    trained = _trained_vocabulary(adapter)
-    seam.write_merged(after_load, folder, base.chat_format, SHARD)
-    del after_load
-    merged = seam.load(_in_16_bit(base), folder)
-    found = _compare(before, _logits(merged)) | {"trained_vocabulary": trained}
-    found |= {"base": task["path"], "adapter_sha256": digest(adapter / "adapter_model.safetensors")}
+    base, adapter, folder = replace(Base(**task["base"]), load_in_4bit=False), Path(task["adapter"]), Path(task["folder"])
+    loaded = seam.load(base, task["path"], adapter)
+    before = _logits(loaded)
+    seam.write_merged(loaded, folder, base.chat_format, SHARD)
+    del loaded
+    merged, tuned = seam.load(base, folder), adapter / "adapter_model.safetensors"
+    vocabulary = [name for name in weights.shapes(tuned) if "embed_tokens" in name or "lm_head" in name]
+    found = _compare(before, _logits(merged)) | {"trained_vocabulary": bool(vocabulary)}
+    found |= {"base": task["path"], "adapter_sha256": digest(tuned)}
     found |= {"ends": merged.model.generation_config.eos_token_id, "chat_template": bool(merged.tokenizer.chat_template)}
     write_json(folder / "merge.json", found)
     if found["largest_difference"] > TOLERANCE or found["same_top_token"] < SAME_TOP:
@@ -107,12 +100,6 @@ def _work(task: dict[str, Any]) -> None:
             f"the merged model differs from base and adapter: logits by {found['largest_difference']:.1%} of their range "
             f"({TOLERANCE:.0%} allowed), the same likeliest token {found['same_top_token']:.1%} of the time; nothing was published"
         )
-
-
-def _in_16_bit(base: Base) -> Base:
-    from dataclasses import replace
-
-    return replace(base, load_in_4bit=False)
 
 
 def _logits(loaded: Any) -> list[Any]:
@@ -132,27 +119,35 @@ def _compare(before: list[Any], after: list[Any]) -> dict[str, float]:
     return {"largest_difference": round(difference, 6), "same_top_token": round(share, 4), "tolerance": TOLERANCE}
 
 
-def _trained_vocabulary(adapter: Path) -> bool:
-    names = weights.shapes(adapter / "adapter_model.safetensors")
-    return any("embed_tokens" in name or "lm_head" in name for name in names)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
+def digest(source: Path | str) -> str:
+    """SHA-256 of a file, or of the text that one will hold, in hex."""
+    if isinstance(source, str):
+        return hashlib.sha256(source.encode()).hexdigest()
+    with source.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sums_text(totals: dict[str, str]) -> str:
+    """SHA256SUMS of the sums by file, as `sha256sum -c` reads it."""
+    return "".join(f"{total}  {name}\n" for name, total in sorted(totals.items()))
+
+
 def write_sums(folder: Path) -> None:
-    """SHA256SUMS over every file of a folder, as `sha256sum -c` reads it."""
-    names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != SUMS)
-    write_atomic(folder / SUMS, "".join(f"{digest(folder / name)}  {name}\n" for name in names))
+    """SHA256SUMS over every file of a folder."""
+    files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file() and p.name != SUMS}
+    write_atomic(folder / SUMS, sums_text({name: digest(path) for name, path in files.items()}))
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """The sums by file that a folder's SHA256SUMS says; empty where it has none."""
+    path = folder / SUMS
+    lines = (line.split("  ", 1) for line in path.read_text("utf-8").splitlines()) if path.is_file() else ()
+    return {name: total for total, name in lines}
 
 
 def wrong_sums(folder: Path) -> list[str]:
     """Files of SHA256SUMS that are gone or changed."""
-    lines = (line.split("  ", 1) for line in (folder / SUMS).read_text("utf-8").splitlines())
-    return [name for total, name in lines if not (folder / name).is_file() or digest(folder / name) != total]
+    return [name for name, total in read_sums(folder).items() if not (folder / name).is_file() or digest(folder / name) != total]
 
 
 if __name__ == "__main__":

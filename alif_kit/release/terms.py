@@ -52,17 +52,22 @@ def owed(config: Config) -> list[Terms]:
     return [base, teacher] if teacher.outputs and teacher.licence != base.licence else [base]
 
 
-def hub_id(model: str) -> str:
-    """The Hub's id of a base; empty for a local folder and for the toy, which are not there."""
+def is_repository(name: str) -> bool:
+    """Whether the Hub could have a repository of this name: OWNER/NAME, both as it writes them."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
-    model = _table()["built"].get(model, model)
     try:
-        validate_repo_id(model)
+        validate_repo_id(name)
     except HFValidationError:
-        return ""
-    return model if model.count("/") == 1 and not Path(model).exists() else ""
+        return False
+    return name.count("/") == 1
+
+
+def hub_id(model: str) -> str:
+    """The Hub's id of a base; empty for a local folder and for the toy, which are not there."""
+    model = _table()["built"].get(model, model)
+    return model if is_repository(model) and not Path(model).exists() else ""
 
 
 def public_name(model: str) -> str:

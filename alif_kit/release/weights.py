@@ -29,7 +29,12 @@ def check_model(folder: Path) -> None:
     for shard in shards:
         if not shard.is_file():
             raise UserError(f"{folder} lacks the shard {shard.name} that its index names; fetch it again")
-        check_file(shard)
+        shapes(shard)
+
+
+def size(folder: Path) -> int:
+    """Bytes of a model's weights; 0 for one on the Hub, whose size is not known before it is fetched."""
+    return sum(p.stat().st_size for p in folder.glob("*.safetensors"))
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -43,8 +48,11 @@ def _shards(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def check_file(path: Path) -> None:
-    """A safetensors file as long as its own header says. Raises UserError for one that is cut off or something else."""
+def shapes(path: Path) -> dict[str, list[int]]:
+    """The tensors of a safetensors file and their shapes, without loading one.
+
+    Raises UserError for a file that is not as long as its own header says, or is something else.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(8)
@@ -52,20 +60,13 @@ def check_file(path: Path) -> None:
         if length + 8 > size:
             raise UserError(f"{path} is cut off or no safetensors file; fetch or save it again")
         try:
-            tensors = json.loads(file.read(length))
+            tensors = {name: entry for name, entry in json.loads(file.read(length)).items() if name != "__metadata__"}
         except ValueError:
             raise UserError(f"{path} is no safetensors file; expected one that transformers or peft saved") from None
-    end = max((entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"), default=0)
+    end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
     if 8 + length + end != size:
         raise UserError(f"{path} has {size:,} bytes where its header says {8 + length + end:,}; fetch or save it again")
-
-
-def shapes(path: Path) -> dict[str, list[int]]:
-    """The tensors of a safetensors file and their shapes, without loading one."""
-    with path.open("rb") as file:
-        length = struct.unpack("<Q", file.read(8))[0]
-        tensors = json.loads(file.read(length))
-    return {name: entry["shape"] for name, entry in tensors.items() if name != "__metadata__"}
+    return {name: entry["shape"] for name, entry in tensors.items()}
 
 
 def check_adapter(adapter: Path, base: Path) -> None:
@@ -79,9 +80,9 @@ def check_adapter(adapter: Path, base: Path) -> None:
     if not weights.is_file():
         pickled = "; adapter_model.bin is pickled and could run code" if (adapter / "adapter_model.bin").is_file() else ""
         raise UserError(f"{adapter} holds no adapter_model.safetensors{pickled}")
-    check_file(weights)
+    found = shapes(weights)
     if (base / "config.json").is_file():
-        _check_fit(adapter, shapes(weights), json.loads((base / "config.json").read_text("utf-8")))
+        _check_fit(adapter, found, json.loads((base / "config.json").read_text("utf-8")))
 
 
 def _check_fit(adapter: Path, found: dict[str, list[int]], config: dict[str, Any]) -> None:
