@@ -34,12 +34,12 @@ def metadata(facts: dict[str, Any], kind: str, repository: str, published: dict[
     if kind == "gguf" and "merged" in published:
         base, relation = published["merged"], "quantized"
     own, config = facts["terms"][0], facts["config"]
-    unknown = {"license_name": "unknown-look-it-up", "license_link": f"https://huggingface.co/{facts['base_id']}"}
     return ModelCardData(
         model_name=repository.split("/")[-1],
         language=list(dict.fromkeys([config.language, "en"])),
         license=own.id,
-        **({} if own.url else unknown if facts["base_id"] else {"license_name": "unknown-look-it-up"}),
+        license_name=None if own.url else "unknown-look-it-up",
+        license_link=f"https://huggingface.co/{facts['base_id']}" if facts["base_id"] and not own.url else None,
         library_name=LIBRARIES[kind],
         pipeline_tag="text-generation",
         base_model=base,
@@ -65,19 +65,15 @@ def _eval_results(facts: dict[str, Any]) -> list[Any]:
     results = facts["results"]
     if not results:
         return []
-    suite, names = results["suite"], [subject["name"] for subject in results["subjects"]]
-    found = []
+    suite, tuned, found = results["suite"], results["subjects"][-1]["name"], []
+    data = {"dataset_type": f"alif-kit-{suite}", "dataset_name": f"alif_kit, suite {suite}"}
     for measure, row in zip(results["measures"], facts["comparison"], strict=True):
-        value = measure["values"].get(names[-1])
+        value = measure["values"].get(tuned)
         if value and value["n"] and measure["key"] != "always_a":
             interval = f", 95 % {row['intervals'][-1]}" if row["intervals"][-1] else ""
             name = f"{measure['label']} (n {value['n']:,}{interval}; base {row['values'][0]})"
-            data = {"dataset_type": f"alif-kit-{suite}", "dataset_name": f"alif_kit, suite {suite}"}
-            found.append(
-                EvalResult(
-                    "text-generation", metric_type=measure["key"], metric_value=round(value["value"], 4), metric_name=name, **data
-                )
-            )
+            metric = {"metric_type": measure["key"], "metric_value": round(value["value"], 4), "metric_name": name}
+            found.append(EvalResult(task_type="text-generation", **data, **metric))
     return found
 
 
@@ -111,10 +107,10 @@ def check(page: str) -> str:
 
 def write(run: Run, facts: dict[str, Any], to: str) -> Path:
     """release/README.md: the card of the run, as its merged model's repository would show it, with all that has been made."""
-    names = repositories(to)
-    page = render(facts, "merged", names, {kind: names[kind] for kind in facts["kinds"]}, ungated=bool(facts["causes"]))
-    write_atomic(run.file("release", "README.md"), page)
-    return run.file("release", "README.md")
+    names, path = repositories(to), run.file("release", "README.md")
+    made = {kind: names[kind] for kind in facts["kinds"]}
+    write_atomic(path, render(facts, "merged", names, made, ungated=bool(facts["causes"])))
+    return path
 
 
 def cell(text: Any) -> str:

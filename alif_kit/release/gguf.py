@@ -11,6 +11,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,26 +47,24 @@ def make(merged: Path, quants: list[str], folder: Path, name: str, scratch: Path
     made = {quant: folder / f"{name}-{quant}.gguf" for quant in quants}
     todo = [quant for quant in quants if not made[quant].is_file()]
     if todo:
-        engine = _engine(todo)
+        engine = _by_unsloth if _engine(todo) == "unsloth" else _by_ggml
         check_disk(merged, todo, folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        if engine == "unsloth":
-            _by_unsloth(merged, todo, made, scratch or folder)
-            return list(made.values())
-        for quant in (q for q in todo if q in CONVERTED):
-            convert(merged, quant, made[quant])
-        if any(quant not in CONVERTED for quant in todo):
-            _make_k_quants(merged, [q for q in todo if q not in CONVERTED], made, scratch or folder)
+        engine(merged, todo, made, scratch or folder)
     return list(made.values())
 
 
-def _make_k_quants(merged: Path, quants: list[str], made: dict[str, Path], scratch: Path) -> None:
-    """k-quants out of one f16 file, which is there already or goes again."""
+def _by_ggml(merged: Path, quants: list[str], made: dict[str, Path], scratch: Path) -> None:
+    """k-quants come last, out of one f16 file, which is there already or goes again."""
+    for quant in (q for q in quants if q in CONVERTED):
+        convert(merged, quant, made[quant])
+    k_quants = [q for q in quants if q not in CONVERTED]
+    if not k_quants:
+        return
     source = made.get("f16")
     if source is None or not source.is_file():
         source = scratch / f"{next(iter(made.values())).stem}.f16.tmp.gguf"
         convert(merged, "f16", source)
-    for quant in quants:
+    for quant in k_quants:
         quantise(source, quant, made[quant])
     if ".tmp" in source.name:
         source.unlink()
@@ -109,7 +108,7 @@ def need_llama(what: str) -> Any:
 
 def check_disk(merged: Path, quants: list[str], folder: Path) -> None:
     """Room for every file and the f16 between. Raises UserError before anything is written."""
-    size = sum(p.stat().st_size for p in merged.glob("*.safetensors"))
+    size = weights.size(merged)
     needed = sum(size * QUANTS[q] / 16 for q in quants) + (size if any(q not in CONVERTED for q in quants) else 0)
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
@@ -151,11 +150,12 @@ def quantise(source: Path, quant: str, target: Path) -> None:
     partial.rename(target)
 
 
-def quiet(llama_cpp: Any) -> None:
-    """llama.cpp writes its log to stderr from C; turned off for as long as this process lives."""
-    global _SILENT
-    _SILENT = llama_cpp.llama_log_callback(lambda level, text, data: None)
-    llama_cpp.llama_log_set(_SILENT, None)
+@cache
+def quiet(llama_cpp: Any) -> Any:
+    """llama.cpp writes its log to stderr from C; turned off for as long as this process lives.
 
-
-_SILENT: Any = None  # llama.cpp calls it later: it must not be collected
+    It calls what is returned here later: the cache keeps that from being collected.
+    """
+    silent = llama_cpp.llama_log_callback(lambda level, text, data: None)
+    llama_cpp.llama_log_set(silent, None)
+    return silent

@@ -36,7 +36,7 @@ def create(name: str, folder: Path) -> None:
 def modelfile(gguf: str, chat_template: str, system: str = "", length: int = 2048) -> str:
     """An Ollama Modelfile: the file, the frame and its stops where the family is known, a system line, sampling and context."""
     families = tomllib.loads(Path(__file__).with_name("ollama.toml").read_text("utf-8")).values()
-    family = next((f for f in families if f["mark"] in (chat_template or "")), None)
+    family = next((f for f in families if f["mark"] in chat_template), None)
     lines = [f"FROM ./{gguf}"]
     if family:
         lines += [f'TEMPLATE """{family["template"]}"""', *(f'PARAMETER stop "{stop}"' for stop in family["stops"])]

@@ -2,14 +2,18 @@
 
 In: a GGUF, the merged folder, framed prompts. Out: a JSON beside the file: architecture, template, stops, and, with llama.cpp,
 tokens and greedy answers compared. Wrong stops and wrong tokenizers are the classic faults of a GGUF.
+
+    python -m alif_kit.release.read_back FILE.gguf < texts.json     the token ids that llama.cpp makes of the texts, as JSON
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +24,7 @@ from alif_kit.model import unsloth as seam
 from alif_kit.model.chat_format import answer_ends, prompt_text
 from alif_kit.release.gguf import need_llama, quiet
 
-
-def metadata(path: Path) -> dict[str, Any]:
-    """What a GGUF file says of itself: architecture, chat template, ids of the tokens that end a text or a turn."""
-    from gguf import GGUFReader
-
-    fields = GGUFReader(path).fields
-    names = ("general.architecture", "tokenizer.chat_template", "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
-    return {name: fields[name].contents() for name in names if name in fields}
+TEMPLATE, ENDS = "tokenizer.chat_template", ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
 
 
 def read_back(path: Path, merged: Path, base: Base, prompts: list[str], budget: int = 48) -> dict[str, Any]:
@@ -46,24 +43,28 @@ def read_back(path: Path, merged: Path, base: Base, prompts: list[str], budget: 
 
 def _described(path: Path, merged: Path, base: Base) -> dict[str, Any]:
     """The file's own words against the tokenizer's: a wrong stop is the classic fault of a GGUF."""
-    from transformers import AutoTokenizer
+    from gguf import GGUFReader
 
-    seam.prepare()
-    tokenizer = AutoTokenizer.from_pretrained(merged)
-    found, ends = metadata(path), answer_ends(tokenizer, base.chat_format)
+    fields, tokenizer = GGUFReader(path).fields, _tokenizer(merged)
+    said = {name: fields[name].contents() for name in ("general.architecture", TEMPLATE, *ENDS) if name in fields}
     return {
-        "architecture": found["general.architecture"],
-        "template_is_the_models": found.get("tokenizer.chat_template") == tokenizer.chat_template,
-        "ends_known": bool({found.get("tokenizer.ggml.eos_token_id"), found.get("tokenizer.ggml.eot_token_id")} & ends),
+        "architecture": said["general.architecture"],
+        "template_is_the_models": said.get(TEMPLATE) == tokenizer.chat_template,
+        "ends_known": bool({said.get(name) for name in ENDS} & answer_ends(tokenizer, base.chat_format)),
         "bytes": path.stat().st_size,
     }
 
 
-def _same_tokens(path: Path, merged: Path, prompts: list[str]) -> bool:
+def _tokenizer(merged: Path) -> Any:
+    seam.prepare()
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(merged)
-    line = [sys.executable, "-m", "alif_kit.release.gguf_tokens", str(path)]
+    return AutoTokenizer.from_pretrained(merged)
+
+
+def _same_tokens(path: Path, merged: Path, prompts: list[str]) -> bool:
+    tokenizer = _tokenizer(merged)
+    line = [sys.executable, "-m", "alif_kit.release.read_back", str(path)]  # a wrong tokenizer can abort llama.cpp's process
     done = subprocess.run(line, input=json.dumps(prompts), capture_output=True, text=True)
     expected = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
     return done.returncode == 0 and json.loads(done.stdout.splitlines()[-1]) == expected
@@ -88,12 +89,8 @@ def greedy(loaded: seam.Loaded, prompt: str, budget: int, ends: set[int]) -> tup
 
     seam.ready_to_answer(loaded)
     ids = loaded.tokenizer(prompt, return_tensors="pt", add_special_tokens=False).to(loaded.device)["input_ids"]
-    options = {
-        "max_new_tokens": budget,
-        "do_sample": False,
-        "eos_token_id": sorted(ends),
-        "pad_token_id": loaded.tokenizer.pad_token_id,
-    }
+    options = {"max_new_tokens": budget, "do_sample": False, "eos_token_id": sorted(ends)}
+    options["pad_token_id"] = loaded.tokenizer.pad_token_id
     with torch.no_grad():
         out = loaded.model.generate(ids, attention_mask=torch.ones_like(ids), **options)[0, ids.shape[1] :].tolist()
     return (out[:-1], True) if out and out[-1] in ends else (out, False)
@@ -104,17 +101,13 @@ def llama_answers(path: Path, prompts: list[str], tokenizer: Any, budget: int) -
     llama_cpp = need_llama("reading a GGUF back")
     quiet(llama_cpp)
     model = llama_cpp.Llama(str(path), n_ctx=2048, verbose=False, seed=0)
-    answers = []
+    vocabulary, answers = llama_cpp.llama_model_get_vocab(model.model), []
     for prompt in prompts:
         model.reset()
-        tokens: list[int] = []
-        stopped = False
-        for token in model.generate(tokenizer(prompt, add_special_tokens=False)["input_ids"], temp=0.0):
-            stopped = bool(llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(model.model), token))
-            if stopped or len(tokens) == budget:
-                break
-            tokens.append(token)
-        answers.append((tokens, stopped))
+        made = model.generate(tokenizer(prompt, add_special_tokens=False)["input_ids"], temp=0.0)
+        # One more than the budget: the end may come right after it.
+        tokens = list(takewhile(lambda token: not llama_cpp.llama_vocab_is_eog(vocabulary, token), islice(made, budget + 1)))
+        answers.append((tokens[:budget], len(tokens) <= budget))
     model.close()
     return answers
 
@@ -122,16 +115,24 @@ def llama_answers(path: Path, prompts: list[str], tokenizer: Any, budget: int) -
 def _agreed(left: list[int], right: list[int]) -> float:
     """The share of the longer answer before the two part."""
     longest = max(len(left), len(right))
-    same = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
-    return same / longest if longest else 1.0
+    return len(os.path.commonprefix([left, right])) / longest if longest else 1.0
 
 
 def sample_prompts(merged: Path, config: Config) -> list[str]:
     """Ten framed prompts: the first seeds of each category of the pack, and English ones."""
-    from transformers import AutoTokenizer
-
-    seam.prepare()
-    tokenizer = AutoTokenizer.from_pretrained(merged)
+    tokenizer = _tokenizer(merged)
     seeds = [tasks[0] for tasks in pack.seeds(config.language).values()][:7]
     english = [SeedTask("qa", text, "-") for text in ("Say hello.", "What is the capital of France?", "Count from one to five.")]
     return [prompt_text(task, tokenizer, config.base.chat_format, config.mixture.system) for task in [*seeds, *english]]
+
+
+def _print_tokens(path: str, texts: list[str]) -> None:
+    llama_cpp = need_llama("reading a GGUF's tokenizer")
+    quiet(llama_cpp)
+    model = llama_cpp.Llama(path, vocab_only=True, verbose=False)
+    print(json.dumps([model.tokenize(text.encode("utf-8"), add_bos=False, special=True) for text in texts]))
+    model.close()
+
+
+if __name__ == "__main__":
+    _print_tokens(sys.argv[1], json.load(sys.stdin))
