@@ -7,7 +7,6 @@ fsynced for each answer that a person flags. Nothing else of a conversation is w
 from __future__ import annotations
 
 import datetime
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -19,10 +18,9 @@ from alif_kit.chat.speech import Speaker, Usage
 from alif_kit.core import Run, StoppedError, UserError
 from alif_kit.core.records import AppendOnly
 from alif_kit.model.chat_format import Message
-from alif_kit.release import merge
+from alif_kit.release import facts
 
 MODEL, BASE = "model", "base"
-TUNED = "finetune/adapter"
 
 
 @dataclass(frozen=True)
@@ -148,28 +146,11 @@ def standing(model: str, run: Run | None) -> Standing:
     """`run`: the one whose release the model is, so that a verdict on its adapter is a verdict on it; None for any other model."""
     if run is None:
         return Standing(model)
-    return Standing(model, run.path.resolve().name, _verdict(run), model.endswith(".gguf"))
+    return Standing(model, run.path.resolve().name, facts.judged(run)[0], model.endswith(".gguf"))
 
 
-def _verdict(run: Run) -> str:
-    """pass, fail, undecided; none when no gate judged the adapter that this run's release is made of."""
-    gate, merged = run.file("evaluation", "gate.json"), run.file("release", "merged", "merge.json")
-    adapter = run.file("finetune", "adapter", "adapter_model.safetensors")
-    if not gate.is_file():
-        return "none"
-    found = json.loads(gate.read_text("utf-8"))
-    if not found["tuned"].endswith(TUNED):
-        return "none"
-    if merged.is_file() and adapter.is_file() and json.loads(merged.read_text("utf-8"))["adapter_sha256"] != merge.digest(adapter):
-        return "none"
-    return str(found["verdict"])
-
-
-def flag(path: Path, talk: Talk, number: int, who: str, note: str, lock: threading.Lock) -> dict[str, Any]:
-    """Append an answer that somebody should look at to the review file; returns its row.
-
-    Raises UserError where there is no such answer.
-    """
+def flag(path: Path, talk: Talk, number: int, who: str, note: str, lock: threading.Lock) -> None:
+    """Append an answer that somebody should look at to the review file. Raises UserError where there is no such answer."""
     if not 0 <= number < len(talk.turns) or who not in talk.turns[number].answers:
         raise UserError("there is no such answer; flag one that stands on the page")
     turn = talk.turns[number]
@@ -185,4 +166,3 @@ def flag(path: Path, talk: Talk, number: int, who: str, note: str, lock: threadi
     }
     with lock, AppendOnly(path) as rows:
         rows.append(row)
-    return row

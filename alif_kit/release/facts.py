@@ -30,7 +30,7 @@ def gather(run: Run, comparison: list[dict[str, Any]], stages: list[dict[str, An
 
     `comparison`, `stages`, `samples`: the evaluation table, the ledger by stage and training rows, as the report makes them.
     """
-    results, config = _json(run, "evaluation", "results.json"), run.config
+    results, config = _json(run.file("evaluation", "results.json")), run.config
     return {
         "run": run.path.resolve().name,
         "version": __version__,
@@ -42,19 +42,19 @@ def gather(run: Run, comparison: list[dict[str, Any]], stages: list[dict[str, An
         "toy": _toy(config),
         "counts": {side: _count(run.file("data", f"{side}.jsonl")) for side in ("train", "eval")},
         "categories": CATEGORIES,
-        "funnel": _json(run, "synth", "funnel.json"),
+        "funnel": _json(run.file("synth", "funnel.json")),
         "corpus": _corpus(run),
-        "mixture": _json(run, "finetune", "mixture.json"),
+        "mixture": _json(run.file("finetune", "mixture.json")),
         "datasets": _datasets(run),
         "training": [_training(run, stage, stages) for stage in ("pretrain", "finetune") if run.done(stage)],
         "cost": _cost(run, stages),
         "carbon": _carbon(run),
         "results": results,
         "comparison": comparison,
-        "gate": _json(run, "evaluation", "gate.json"),
+        "gate": _json(run.file("evaluation", "gate.json")),
         "causes": gate_causes(run),
         "kinds": kinds(run),
-        "merge": _json(run, "release", "merged", "merge.json"),
+        "merge": _json(run.file("release", "merged", "merge.json")),
         "gguf": [_gguf(path) for path in gguf_files(run)],
         "samples": samples,
         "study": None,
@@ -79,8 +79,7 @@ def gguf_files(run: Run) -> list[Path]:
     return [path for path in sorted(run.file("release", "gguf").glob("*.gguf")) if not path.name.endswith(".tmp.gguf")]
 
 
-def _json(run: Run, *parts: str) -> Any:
-    path = run.file(*parts)
+def _json(path: Path) -> Any:
     return latest_json(path) if path.is_file() else None
 
 
@@ -102,13 +101,13 @@ def _count(path: Path) -> dict[str, int]:
 
 def _corpus(run: Run) -> list[dict[str, Any]]:
     """What continued pretraining read, in the language and in English."""
-    funnel = _json(run, "pretrain", "corpus_funnel.json") or {}
+    funnel = _json(run.file("pretrain", "corpus_funnel.json")) or {}
     return [part | {"source": terms.public_name(part["source"])} for part in funnel.values() if part.get("documents_read")]
 
 
 def _datasets(run: Run) -> list[str]:
     """Hub ids of the data sets that went in, as far as the run's files name them."""
-    config, mixture = run.config, _json(run, "finetune", "mixture.json") or {"sources": {}}
+    config, mixture = run.config, _json(run.file("finetune", "mixture.json")) or {"sources": {}}
     read = [config.corpus.source, config.corpus.replay] if run.done("pretrain") else []
     ids = ["wikimedia/wikipedia" if source == "wikipedia" else terms.hub_id(source.split(":")[0]) for source in read]
     urls = [source["url"] for source in mixture["sources"].values() if source["rows_used"]]
@@ -121,9 +120,8 @@ def _training(run: Run, stage: str, stages: list[dict[str, Any]]) -> dict[str, A
     return {
         "name": {"pretrain": "continued pretraining", "finetune": "fine-tuning"}[stage],
         "settings": getattr(run.config, stage),
-        "summary": _json(run, stage, "summary.json"),
+        "summary": _json(run.file(stage, "summary.json")),
         "tokens": line["tokens_in"],
-        "device": line["device"],
         "hours": line["seconds"] / 3600,
     }
 
@@ -132,7 +130,7 @@ def _cost(run: Run, stages: list[dict[str, Any]]) -> dict[str, Any]:
     """Dollars and hours. The card's name is kept by plan.json, its price and watts by gpus.toml; unknown ones stay None."""
     trained = [line for line in stages if line["stage"] in ("pretrain", "finetune")]
     on_gpu = sum(line["seconds"] for line in trained if line["device"].startswith("cuda")) / 3600
-    plans = (_json(run, stage, "plan.json") for stage in ("finetune", "pretrain"))
+    plans = (_json(run.file(stage, "plan.json")) for stage in ("finetune", "pretrain"))
     name = next((plan["planned"]["gpu"] for plan in plans if plan), None)
     gpus = machine.gpu_table()
     card = gpus.get(name or "", {})
@@ -160,29 +158,32 @@ def _carbon(run: Run) -> dict[str, Any] | None:
             rows |= {(path, row["run_id"]): row for row in csv.DictReader(file)}
     if not rows:
         return None
-    last = list(rows.values())
-    grams, kwh = 1000 * sum(float(row["emissions"]) for row in last), sum(float(row["energy_consumed"]) for row in last)
-    return {"grams": grams, "kwh": kwh, "country": last[-1].get("country_name", ""), "rows": len(last)}
+    grams, kwh = (sum(float(row[name]) for row in rows.values()) for name in ("emissions", "energy_consumed"))
+    return {"grams": 1000 * grams, "kwh": kwh, "country": list(rows.values())[-1].get("country_name", "")}
 
 
 def _gguf(path: Path) -> dict[str, Any]:
-    about = path.with_suffix(".json")
-    read_back = latest_json(about) if about.is_file() else None
-    quant = path.stem.rsplit("-", 1)[-1].upper()
+    quant, read_back = path.stem.rsplit("-", 1)[-1].upper(), _json(path.with_suffix(".json"))
     return {"file": path.name, "quant": quant, "megabytes": path.stat().st_size / 1e6, "read_back": read_back}
+
+
+def judged(run: Run) -> tuple[str, str]:
+    """What the gate found of the adapter that this run's release is made of (pass, fail or undecided), or `none` and why."""
+    gate, merged = _json(run.file("evaluation", "gate.json")), _json(run.file("release", "merged", "merge.json"))
+    weights = run.file("finetune", "adapter", "adapter_model.safetensors")
+    if gate is None:
+        return "none", "no gate has judged this run; `alif evaluate` does"
+    if not gate["tuned"].endswith(TUNED):
+        other = Path(gate["tuned"]).name
+        return "none", f"the gate judged {other}, not this run's {TUNED}; run `alif evaluate` without --model"
+    if merged and weights.is_file() and merged["adapter_sha256"] != merge.digest(weights):
+        return "none", f"release/merged was made of another adapter than the {TUNED} that was judged; run `alif merge` again"
+    return gate["verdict"], ""
 
 
 def gate_causes(run: Run) -> list[str]:
     """Why these weights have not passed the gate, a sentence each, failures first; empty when they have."""
-    gate, merged = _json(run, "evaluation", "gate.json"), _json(run, "release", "merged", "merge.json")
-    weights = run.file("finetune", "adapter", "adapter_model.safetensors")
-    if gate is None:
-        return ["no gate has judged this run; `alif evaluate` does"]
-    if not gate["tuned"].endswith(TUNED):
-        return [f"the gate judged {Path(gate['tuned']).name}, not this run's {TUNED}; run `alif evaluate` without --model"]
-    if merged and weights.is_file() and merged["adapter_sha256"] != merge.digest(weights):
-        return [f"release/merged was made of another adapter than the {TUNED} that was judged; run `alif merge` again"]
-    if gate["verdict"] == "pass":
-        return []
-    order = ("fail", "undecided")
-    return [f["sentence"] for verdict in order for f in gate["findings"] if f["verdict"] == verdict]
+    if why := judged(run)[1]:
+        return [why]
+    findings = _json(run.file("evaluation", "gate.json"))["findings"]
+    return [f["sentence"] for kind in ("fail", "undecided") for f in findings if f["verdict"] == kind]
