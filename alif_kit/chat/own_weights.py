@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -66,58 +66,40 @@ class Weights:
     def frame(self) -> str:
         return self.chat_format or ("native" if self.loaded.tokenizer.chat_template else "alpaca")
 
-    def bare(self) -> Weights:
-        """The base under this adapter, out of the same memory."""
-        return Weights(Path(self.base.model).name, self.base, self.find, None, self.chat_format, self)
-
     def stream(self, messages: list[Message], temperature: float, max_tokens: int, usage: Usage) -> Iterator[str]:
         room = getattr(self.loaded.model, "max_seq_length", self.base.max_seq_length)
         max_tokens = min(max_tokens, room // 2)
         kept, usage.left_out = fitting(messages, lambda some: len(self._ids(some)), room - max_tokens)
         sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
-        yield from _Generation(self, self._ids(kept), {"max_new_tokens": max_tokens, **sampling}, usage).pieces()
+        yield from self._pieces(self._ids(kept), {"max_new_tokens": max_tokens, **sampling}, usage)
 
     def _ids(self, messages: list[Message]) -> list[int]:
         text = conversation_text(messages, self.loaded.tokenizer, self.frame)
         return self.loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    def adapter_switched(self) -> Any:
-        return self.loaded.model.disable_adapter() if self.bare_of else contextlib.nullcontext()
 
     def ends(self) -> set[int]:
         configured = self.loaded.model.generation_config.eos_token_id
         listed = configured if isinstance(configured, list) else [configured]
         return answer_ends(self.loaded.tokenizer, self.frame) | set(listed) - {None}
 
-
-@dataclass
-class _Generation:
-    """One answer of `generate`, which runs in a thread of its own while its pieces are read."""
-
-    of: Weights
-    ids: list[int]
-    options: dict[str, Any]
-    usage: Usage
-    over: threading.Event = field(default_factory=threading.Event)
-    failed: list[Exception] = field(default_factory=list)
-
-    def pieces(self) -> Iterator[str]:
-        streamer = self._streamer()
-        thread = threading.Thread(target=self._work, args=(streamer,), daemon=True)
+    def _pieces(self, ids: list[int], options: dict[str, Any], usage: Usage) -> Iterator[str]:
+        """One answer of `generate`, which runs in a thread of its own while its pieces are read."""
+        streamer, over, failed = self._streamer(usage), threading.Event(), []
+        thread = threading.Thread(target=self._work, args=(ids, options, streamer, over, failed), daemon=True)
         thread.start()
         try:
             yield from streamer
         finally:
-            self.over.set()
+            over.set()
             thread.join()
-        if self.failed:
-            said = (str(self.failed[0]).strip().splitlines() or [type(self.failed[0]).__name__])[0]
-            raise StoppedError(f"the model stopped: {said[:200]}") from self.failed[0]
+        if failed:
+            said = (str(failed[0]).strip().splitlines() or [type(failed[0]).__name__])[0]
+            raise StoppedError(f"the model stopped: {said[:200]}") from failed[0]
 
-    def _streamer(self) -> Any:
+    def _streamer(self, usage: Usage) -> Any:
         from transformers import TextIteratorStreamer
 
-        usage, ends = self.usage, self.of.ends()
+        ends = self.ends()
 
         class Counting(TextIteratorStreamer):
             """Counts tokens on their way to the text; the first that comes is the prompt."""
@@ -128,21 +110,21 @@ class _Generation:
                     usage.tokens += not usage.by_itself
                 super().put(value)
 
-        return Counting(self.of.loaded.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        return Counting(self.loaded.tokenizer, skip_prompt=True, skip_special_tokens=True)
 
-    def _work(self, streamer: Any) -> None:
+    def _work(self, ids: list[int], options: dict[str, Any], streamer: Any, over: threading.Event, failed: list[Exception]) -> None:
         import torch
         from transformers import StoppingCriteriaList
 
-        loaded = self.of.loaded
-        ids = torch.tensor([self.ids], device=loaded.device)
-        stop = StoppingCriteriaList([lambda row, _, **__: torch.full((len(row),), self.over.is_set(), device=row.device)])
-        ends = {"eos_token_id": sorted(self.of.ends()), "pad_token_id": loaded.tokenizer.pad_token_id}
+        model = self.loaded.model
+        stop = StoppingCriteriaList([lambda row, _, **__: torch.full((len(row),), over.is_set(), device=row.device)])
+        ends = {"eos_token_id": sorted(self.ends()), "pad_token_id": self.loaded.tokenizer.pad_token_id}
         try:
-            with torch.no_grad(), self.of.adapter_switched():
-                row = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "streamer": streamer, "stopping_criteria": stop}
-                loaded.model.generate(**row, **ends, **self.options)
+            with torch.no_grad(), model.disable_adapter() if self.bare_of else contextlib.nullcontext():
+                row = torch.tensor([ids], device=self.loaded.device)
+                given = {"input_ids": row, "attention_mask": torch.ones_like(row), "streamer": streamer, "stopping_criteria": stop}
+                model.generate(**given, **ends, **options)
         except Exception as error:  # whatever it is, it must reach the reader, who waits for the next piece
-            self.failed.append(error)
+            failed.append(error)
         finally:
             streamer.end()

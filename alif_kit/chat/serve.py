@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from alif_kit.chat.speakers import ENDPOINT_KEY, is_endpoint, one_gguf
+from alif_kit.chat.speakers import ENDPOINT_KEY, find_gguf, is_endpoint
 from alif_kit.chat.speech import CONTEXT
 from alif_kit.core.errors import UserError
 from alif_kit.platforms import machine
@@ -46,46 +46,43 @@ def plan(model: str, port: int, host: str = LOOPBACK[0]) -> Plan:
     path = Path(model)
     if (path / "adapter_config.json").is_file():
         raise UserError(f"{model} is an adapter, and servers take whole models; run `alif merge`, then serve release/merged")
-    key = machine.find_secret(ENDPOINT_KEY)
-    files = sorted(path.glob("*.gguf"))
-    if path.suffix == ".gguf" or files:
-        return _llama(one_gguf(path, files), port, host, key)
+    key, where = machine.find_secret(ENDPOINT_KEY), ["--host", host, "--port", str(port)]
+    address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}/v1"
+    if file := find_gguf(path):
+        return _llama(file, where, address, key)
     if path.is_dir():
         weights.check_model(path)
-    return _vllm(model, port, host, key) if find_spec("vllm") else _transformers(model, port, host, key)
+    return (_vllm if find_spec("vllm") else _transformers)(model, where, address, key)
 
 
-def _address(host: str, port: int) -> str:
-    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}/v1"
+def _lacks(*packages: str) -> str:
+    """The first of the packages that is not installed, or empty."""
+    return next((name for name in packages if find_spec(name) is None), "")
 
 
-def _llama(path: Path, port: int, host: str, key: str) -> Plan:
-    missing = [name for name in ("llama_cpp", "uvicorn", "fastapi", "sse_starlette") if find_spec(name) is None]
-    if missing:
-        raise UserError(f"serving a GGUF needs llama.cpp's server ({missing[0]} is missing); run: pip install 'alif-kit[llama]'")
-    line = [sys.executable, "-m", "llama_cpp.server", "--model", str(path), "--model_alias", path.stem]
-    line += ["--host", host, "--port", str(port), "--n_ctx", str(CONTEXT), "--n_gpu_layers", "-1", "--verbose", "false"]
-    return Plan("llama.cpp", line, _address(host, port), path.stem, {"API_KEY": key} if key else {})
+def _llama(path: Path, where: list[str], address: str, key: str) -> Plan:
+    if missing := _lacks("llama_cpp", "uvicorn", "fastapi", "sse_starlette"):
+        raise UserError(f"serving a GGUF needs llama.cpp's server ({missing} is missing); run: pip install 'alif-kit[llama]'")
+    line = [sys.executable, "-m", "llama_cpp.server", "--model", str(path), "--model_alias", path.stem, *where]
+    line += ["--n_ctx", str(CONTEXT), "--n_gpu_layers", "-1", "--verbose", "false"]
+    return Plan("llama.cpp", line, address, path.stem, {"API_KEY": key} if key else {})
 
 
-def _vllm(model: str, port: int, host: str, key: str) -> Plan:
+def _vllm(model: str, where: list[str], address: str, key: str) -> Plan:
     name = Path(model).resolve().name if Path(model).is_dir() else model
-    line = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", name]
-    return Plan(
-        "vLLM", [*line, "--host", host, "--port", str(port)], _address(host, port), name, {"VLLM_API_KEY": key} if key else {}
-    )
+    line = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--served-model-name", name, *where]
+    return Plan("vLLM", line, address, name, {"VLLM_API_KEY": key} if key else {})
 
 
-def _transformers(model: str, port: int, host: str, key: str) -> Plan:
-    missing = [name for name in ("uvicorn", "fastapi") if find_spec(name) is None]
-    if missing:
+def _transformers(model: str, where: list[str], address: str, key: str) -> Plan:
+    if missing := _lacks("uvicorn", "fastapi"):
         raise UserError(
-            f"serving a folder needs vLLM, or transformers with {missing[0]}; run: pip install vllm, or 'transformers[serving]'"
+            f"serving a folder needs vLLM, or transformers with {missing}; run: pip install vllm, or 'transformers[serving]'"
         )
     if key:
         raise UserError(f"`transformers serve` knows no key, but {ENDPOINT_KEY} is set; unset it, or install vLLM, which does")
-    line = [sys.executable, "-m", "transformers.cli.transformers", "serve", model, "--host", host, "--port", str(port)]
-    return Plan("transformers serve", line, _address(host, port), model)
+    line = [sys.executable, "-m", "transformers.cli.transformers", "serve", model, *where]
+    return Plan("transformers serve", line, address, model)
 
 
 def run(found: Plan) -> Any:

@@ -18,6 +18,7 @@ from alif_kit.chat.own_weights import Weights
 from alif_kit.chat.speech import CONTEXT, Speaker, Usage, fitting
 from alif_kit.core import Config, Run, StoppedError, UserError
 from alif_kit.core.config import Base
+from alif_kit.core.errors import first_line
 from alif_kit.model.chat_format import Message, conversation_text
 from alif_kit.platforms import machine
 from alif_kit.release import gguf, merge
@@ -36,10 +37,13 @@ def find(model: str, base: Base, resolve: Callable[[str], str]) -> Speaker:
     `resolve` turns the base's name into a folder or Hub id. Raises UserError for what is none of these.
     """
     if is_endpoint(model):
-        return Endpoint(*_address(model))
-    path, files = Path(model), sorted(Path(model).glob("*.gguf"))
-    if path.suffix == ".gguf" or files:
-        return Gguf(one_gguf(path, files))
+        address, _, name = model.partition("#")
+        if not name:
+            raise UserError(f"the endpoint {model} names no model; expected the address, then # and the model's name")
+        return Endpoint(address, name)
+    path = Path(model)
+    if file := find_gguf(path):
+        return Gguf(file)
     if (path / "adapter_config.json").is_file():
         return Weights(f"{Path(base.model).name} + {_short(path)}", base, partial(resolve, base.model), path)
     return Weights(_short(path), base, partial(resolve, model))
@@ -50,21 +54,14 @@ def _short(path: Path) -> str:
     return "/".join(path.parts[-2:]).strip("/")
 
 
-def _address(model: str) -> tuple[str, str]:
-    address, _, name = model.partition("#")
-    if not name:
-        raise UserError(f"the endpoint {model} names no model; expected the address, then # and the model's name")
-    return address, name
-
-
-def one_gguf(path: Path, files: list[Path]) -> Path:
-    """The file itself, or the only one of a folder. Raises UserError when there are several, or none."""
-    if path.is_dir() and len(files) > 1:
+def find_gguf(path: Path) -> Path | None:
+    """The file itself, or the only one of a folder; None for what is no GGUF. Raises UserError when there are several, or none."""
+    files = sorted(path.glob("*.gguf")) or [path]
+    if len(files) > 1:
         raise UserError(f"{path} holds {len(files)} GGUF files; name one: {', '.join(f.name for f in files)}")
-    path = files[0] if path.is_dir() else path
-    if not path.is_file():
-        raise UserError(f"{path} is not there; expected a .gguf file, which `alif gguf` makes")
-    return path
+    if files[0].suffix == ".gguf" and not files[0].is_file():
+        raise UserError(f"{files[0]} is not there; expected a .gguf file, which `alif gguf` makes")
+    return files[0] if files[0].suffix == ".gguf" else None
 
 
 @dataclass
@@ -86,7 +83,7 @@ class Gguf:
         try:
             return library.Llama(model_path=str(self.path), n_ctx=CONTEXT, n_gpu_layers=-1, verbose=False)
         except ValueError as error:
-            raise UserError(f"{self.path} cannot be loaded by llama.cpp: {str(error).splitlines()[0][:200]}") from None
+            raise UserError(f"{self.path} cannot be loaded by llama.cpp: {first_line(error)}") from None
 
     def stream(self, messages: list[Message], temperature: float, max_tokens: int, usage: Usage) -> Iterator[str]:
         max_tokens = min(max_tokens, CONTEXT // 2)
@@ -116,11 +113,7 @@ class Endpoint:
     """A served model, over the OpenAI protocol."""
 
     address: str
-    model: str
-
-    @property
-    def name(self) -> str:
-        return self.model
+    name: str
 
     def ready(self) -> None:
         """Nothing to load."""
@@ -136,13 +129,12 @@ class Endpoint:
         return OpenAI(api_key=self.key or "none", base_url=self.address, max_retries=1, timeout=180.0)
 
     def stream(self, messages: list[Message], temperature: float, max_tokens: int, usage: Usage) -> Iterator[str]:
-        counted = {"stream_options": {"include_usage": True}}
-        options = {"temperature": temperature, "max_tokens": max_tokens, **counted}
+        options = {"temperature": temperature, "max_tokens": max_tokens, "stream_options": {"include_usage": True}}
         try:
             with self._request(messages, options) as chunks:
                 yield from _contents(chunks, usage)
         except Exception as error:  # of the library, of the one below it when a connection breaks, of a cut-off piece
-            raise StoppedError(f"{self.address} did not answer: {self._clean(error)}") from None
+            raise StoppedError(f"{self.address} did not answer: {first_line(error, self.key)}") from None
 
     def _request(self, messages: list[Message], options: dict[str, Any]) -> Any:
         """The open answer; an option that a 400 names is left out, as not every server knows each."""
@@ -150,7 +142,7 @@ class Endpoint:
 
         while True:
             try:
-                return self.client.chat.completions.create(model=self.model, messages=messages, stream=True, **options)
+                return self.client.chat.completions.create(model=self.name, messages=messages, stream=True, **options)
             except BadRequestError as error:
                 named = next((name for name in options if name in str(error)), None)
                 if named is None:
@@ -158,11 +150,6 @@ class Endpoint:
                 value = options.pop(named)
                 if named == "max_tokens" and "max_completion_tokens" in str(error):
                     options["extra_body"] = {"max_completion_tokens": value}
-
-    def _clean(self, error: Exception) -> str:
-        """The error's first line without the key."""
-        text = (str(error).splitlines() or [type(error).__name__])[0]
-        return (text.replace(self.key, "<key>") if self.key else text)[:200]
 
 
 def _contents(chunks: Any, usage: Usage) -> Iterator[str]:
@@ -219,9 +206,9 @@ def _tuned(run: Run, resolve: Callable[[str], str]) -> Weights:
 
 def base_of(speaker: Speaker, config: Config, resolve: Callable[[str], str]) -> Speaker:
     """The base to show beside a speaker: out of the same memory where only an adapter lies between them."""
-    if isinstance(speaker, Weights) and speaker.adapter and config.lora.after_pretraining == "continue":
-        return speaker.bare()
     base = config.base
+    if isinstance(speaker, Weights) and speaker.adapter and config.lora.after_pretraining == "continue":
+        return Weights(Path(base.model).name, base, speaker.find, None, speaker.chat_format, bare_of=speaker)
     return Weights(Path(base.model).name, base, partial(resolve, base.model), None, base.chat_format)
 
 
