@@ -1,7 +1,8 @@
 """chat: the chat page, Urdu first, for one model and on request its base beside it.
 
 In: speakers, what is known of them, a review file. Out: a page on this machine, or, with a password, behind a public link.
-`Chat` is the page without the page; `build` and `launch` are gradio's, look and keys are in templates/, words in the language pack.
+`Chat` is the page without the page; `build` and `launch` are gradio's, look and keys are in chat_page.css and .js, words in the
+language pack.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hmac
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,22 +46,13 @@ class Chat:
     def pages(self) -> dict[str, Texts]:
         return html.texts(self.language)
 
-    def speakers(self, beside: bool) -> dict[str, Speaker]:
-        return {MODEL: self.speaker, **({BASE: self.base} if beside and self.base else {})}
-
-    def flag(self, talk: Talk, number: int, who: str, note: str) -> None:
-        flag(self.review_file, talk, number, who, note, self.writing)
-
-
-Shown = tuple[Any, ...]
-
 
 def _answer(
     chat: Chat, again: bool, talk: Talk, language: str, text: str, system: str, temperature: float, length: float, beside: bool
-) -> Iterator[Shown]:
+) -> Iterator[tuple[Any, ...]]:
     """Past turns, the growing one, the message box, the status: as the answer grows, and once it is whole."""
     skip, page, wishes = _gradio().skip(), chat.pages[language], Wishes(system, temperature, int(length), beside)
-    speakers = chat.speakers(beside)
+    speakers = {MODEL: chat.speaker, **({BASE: chat.base} if beside and chat.base else {})}
     try:
         growing = talk.again(wishes, speakers) if again else talk.ask(text, wishes, speakers)
     except UserError as error:
@@ -86,15 +78,15 @@ def _ended(talk: Talk, page: Texts) -> str:
     return html.status("saved", page.say["stopped_end" if "stopped" in ends else "done"])
 
 
-def _reset(chat: Chat, talk: Talk, language: str) -> Shown:
+def _reset(chat: Chat, talk: Talk, language: str) -> tuple[Any, ...]:
     talk.reset()
     return "", html.now(talk, chat.pages[language]), "", ""
 
 
-def _flag(chat: Chat, talk: Talk, language: str, place: str, note: str) -> Shown:
+def _flag(chat: Chat, talk: Talk, language: str, place: str, note: str) -> tuple[Any, ...]:
     number, _, who = str(place).partition(" ")
     try:
-        chat.flag(talk, int(number or -1), who, note)
+        flag(chat.review_file, talk, int(number or -1), who, note, chat.writing)
     except (UserError, OSError, ValueError) as error:
         return html.status("refused", "", str(error)), _gradio().skip()
     return html.status("saved", chat.pages[language].say["flagged"]), ""
@@ -122,17 +114,17 @@ def build(chat: Chat) -> Any:
             parts["header"] = gr.HTML(html.header(chat.standing.model, page))
             choices = [(NAMES.get(name, name), name) for name in chat.pages]
             language = gr.Radio(choices, value=first, label=page.say["interface"], elem_id="interface", min_width=150)
-        how = _settings(gr, chat, page, parts)
+        _settings(gr, chat, page, parts)
         parts["past"] = gr.HTML(elem_id="past")
         parts["now"] = gr.HTML(html.now(Talk(), page), elem_id="now")
         parts["footer"] = gr.HTML(html.footer(chat.standing, page), elem_id="foot")
         _flag_form(gr, page, parts)
         _composer(gr, page, parts)
-        _wire(chat, talk, language, how, parts)
+        _wire(chat, talk, language, parts)
     return blocks
 
 
-def _settings(gr: Any, chat: Chat, page: Texts, parts: dict[str, Any]) -> list[Any]:
+def _settings(gr: Any, chat: Chat, page: Texts, parts: dict[str, Any]) -> None:
     say, wishes = page.say, chat.wishes
     with gr.Accordion(say["settings"], open=False, elem_id="settings") as parts["settings"]:
         parts["system"] = gr.Textbox(wishes.system, label=say["system"], lines=2, max_lines=8, elem_id="system")
@@ -140,7 +132,6 @@ def _settings(gr: Any, chat: Chat, page: Texts, parts: dict[str, Any]) -> list[A
             parts["temperature"] = gr.Slider(0, 1.5, wishes.temperature, step=0.05, label=say["temperature"], elem_id="temperature")
             parts["length"] = gr.Slider(16, LONGEST, wishes.max_tokens, step=16, label=say["length"], elem_id="length")
         parts["beside"] = gr.Checkbox(wishes.beside, label=say["beside"], visible=chat.base is not None, elem_id="beside")
-    return [parts[name] for name in ("system", "temperature", "length", "beside")]
 
 
 def _flag_form(gr: Any, page: Texts, parts: dict[str, Any]) -> None:
@@ -170,35 +161,26 @@ def _composer(gr: Any, page: Texts, parts: dict[str, Any]) -> None:
 def _switch(chat: Chat, names: list[str], talk: Talk, language: str) -> list[Any]:
     """The whole page in another language: every word on it, the conversation's labels included."""
     gr, page = _gradio(), chat.pages[language]
-    drawn: dict[str, Callable[[], str]] = {
-        "header": lambda: html.header(chat.standing.model, page),
-        "past": lambda: html.past(talk, page),
-        "now": lambda: html.now(talk, page),
-        "footer": lambda: html.footer(chat.standing, page),
-        "keys": lambda: html.status("keys", page.say["keys"]),
-        "status": lambda: "",
+    new = {name: gr.update(value=page.say[name]) for name in ("send", "stop", "again", "reset", "save", "cancel")} | {
+        "header": html.header(chat.standing.model, page),
+        "past": html.past(talk, page),
+        "now": html.now(talk, page),
+        "footer": html.footer(chat.standing, page),
+        "keys": html.status("keys", page.say["keys"]),
+        "status": "",
+        "message": gr.update(label=page.say["message"], placeholder=page.say["placeholder"]),
     }
-    buttons = ("send", "stop", "again", "reset", "save", "cancel")
-
-    def part(name: str) -> Any:
-        if name in drawn:
-            return drawn[name]()
-        if name in buttons:
-            return gr.update(value=page.say[name])
-        return gr.update(label=page.say[name], **({"placeholder": page.say["placeholder"]} if name == "message" else {}))
-
-    return [part(name) for name in names]
+    return [new[name] if name in new else gr.update(label=page.say[name]) for name in names]
 
 
-def _wire(chat: Chat, talk: Any, language: Any, how: list[Any], parts: dict[str, Any]) -> None:
+def _wire(chat: Chat, talk: Any, language: Any, parts: dict[str, Any]) -> None:
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    one = {"concurrency_id": "answer", "concurrency_limit": 1, **quiet}  # there is one model; who comes second waits
+    one = {"concurrency_id": "answer", "concurrency_limit": 1, "trigger_mode": "once"}  # there is one model; who comes second waits
     message, status = parts["message"], parts["status"]
     shown = [parts["past"], parts["now"], message, status]
-    gr = _gradio()
+    asked = [talk, language, message, parts["system"], parts["temperature"], parts["length"], parts["beside"]]
     for again, triggers in ((False, [parts["send"].click, message.submit]), (True, [parts["again"].click])):
-        act, inputs = partial(_answer, chat, again), [talk, language, message, *how]
-        begun = gr.on(triggers, act, inputs, shown, js="(...all) => alif.busy(all)", trigger_mode="once", **one)
+        begun = _gradio().on(triggers, partial(_answer, chat, again), asked, shown, js="(...all) => alif.busy(all)", **one, **quiet)
         begun.then(None, None, js="() => alif.done()", api_visibility="private")
     parts["stop"].click(lambda of: of.stop.set(), [talk], None, queue=False, **quiet)
     parts["reset"].click(partial(_reset, chat), [talk, language], shown, queue=False, **quiet)

@@ -95,7 +95,7 @@ def _lines(out: TextIO) -> Iterator[str]:
             return
 
 
-def reply(talk: Talk, line: str, wishes: Wishes, speaker: Speaker, out: TextIO) -> Answer:
+def reply(talk: Talk, line: str, wishes: Wishes, speaker: Speaker, out: TextIO) -> None:
     """One answer, printed as it is made, with its figures. Ctrl-C ends it and nothing else."""
     isolating, shown = Isolating(out.isatty()), 0
     # Interrupted, the answer itself notes that it was stopped.
@@ -105,9 +105,7 @@ def reply(talk: Talk, line: str, wishes: Wishes, speaker: Speaker, out: TextIO) 
             print(isolating.feed(text[shown:]), end="", flush=True, file=out)
             shown = max(shown, len(text))
     print(isolating.end(), file=out)
-    answer = talk.turns[-1].answers[MODEL]
-    print(figures(answer), file=out)
-    return answer
+    print(figures(talk.turns[-1].answers[MODEL]), file=out)
 
 
 def figures(answer: Answer) -> str:
