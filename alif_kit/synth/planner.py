@@ -74,9 +74,8 @@ def compose(config: Config, number: int, category: str, made: list[Example], out
     about |= {"count": synth.tasks_per_call, "examples": render([*seeds, *machine])}
     form = "text" if output_format == "text" else "json"
     asked = {"json_schema": schema(category), "json_object": {"type": "json_object"}}.get(output_format)
-    prompts = {"system": pack.prompt(config.language, "system")}
-    prompts["user"] = pack.prompt(config.language, category, **about, output_format=form)
-    messages = [{"role": role, "content": text} for role, text in prompts.items()]
+    messages = [{"role": "system", "content": pack.prompt(config.language, "system")}]
+    messages += [{"role": "user", "content": pack.prompt(config.language, category, **about, output_format=form)}]
     shown = tuple(s.id for s in seeds), tuple(m.id for m in machine)
     return Request(number, category, synth.tasks_per_call, messages, *shown, {"response_format": asked} if asked else {})
 
