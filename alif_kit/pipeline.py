@@ -188,18 +188,14 @@ def card(run: Run, to: str = "") -> Path:
 
 
 def card_facts(run: Run) -> dict[str, Any]:
-    """What a model card says, with the evaluation table, the ledger and the quantisation study as the report puts them together."""
+    """What a model card says: evaluation table, ledger and quantisation study as the report has them, three training rows."""
     from alif_kit.release import facts
     from alif_kit.report import evaluation, release
 
     results = evaluation.results_of(run)
     table = evaluation.comparison(results) if results else []
-    gathered = facts.gather(run, table, report.stages(run), report.sample_examples(run, CARD_SAMPLES))
+    gathered = facts.gather(run, table, report.stages(run), report.sample_examples(run, 3))
     return gathered | {"study": release.released(run)["study"]}
-
-
-CARD_SAMPLES = 3
-"""Rows of the training data that a card shows."""
 
 
 def ask(run: Run, question: str, max_tokens: int = 256) -> list[tuple[str, str]]:

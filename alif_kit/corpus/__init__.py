@@ -2,7 +2,7 @@
 
 In: Wikipedia, a Hub data set, local files, the pack's sample. Out: cleaned documents with named reasons for what was dropped,
 held-out documents set apart first, near duplicates gone, blocks of equal length with EOS after each document.
-Writes: pretrain/corpus/, pretrain/corpus_funnel.json. Uses: languages, core.
+Writes: pretrain/corpus/, pretrain/corpus_funnel.json, pretrain/corpus_samples.jsonl, pretrain/rows/. Uses: languages, core.
 """
 
 from alif_kit import hands_on

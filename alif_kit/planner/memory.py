@@ -6,7 +6,7 @@ The peak is a sum of parts, in bytes, with T = batch x length tokens, h hidden s
 (2; 4 where Unsloth runs a family in float32 on a card without bfloat16):
 - weights: linears in NF4 with double quantisation, 4 + 8/64 + 32/(64 x 256) bits each (QLoRA, arXiv 2305.14314, section 3);
   embeddings, head, norms and image tower in 16 bit. A matrix trained whole leaves the card: Unsloth moves the original to disk.
-- adapters: rank x (in + out) per linear, in float32 (model.train_in_float32).
+- adapters: rank x (in + out) per linear, in float32 (model/unsloth.py, `train_in_float32`).
 - trained vocabulary: `full` each matrix in float32; `rows` the rows in float32, and the merged 16-bit copy that PEFT's
   trainable tokens make of each matrix in every forward.
 - gradients: float32, one per trained weight.
