@@ -24,10 +24,8 @@ from alif_kit.synth.planner import Planner, Request
 from alif_kit.teacher.batch import BatchClient
 from alif_kit.teacher.client import ChatClient, run_async
 
-Progress = Callable[[Fold], None]
 
-
-def generate(run: Run, key: str = "", *, batch: bool = False, on_progress: Progress | None = None) -> dict[str, Any]:
+def generate(run: Run, key: str = "", *, batch: bool = False, on_progress: Callable[[Fold], None] | None = None) -> dict[str, Any]:
     """Run the stage in a run folder and return its funnel; resumes from the journal. `batch` asks through the Batch API.
 
     Raises StoppedError when the teacher, the budget or a stalled category ends it early (what is paid is in the journal),
@@ -68,7 +66,7 @@ def write_derived(run: Run, fold: Fold) -> dict[str, Any]:
     return funnel
 
 
-async def _generate(run: Run, fold: Fold, key: str, url: str, batch: bool, on_progress: Progress | None) -> None:
+async def _generate(run: Run, fold: Fold, key: str, url: str, batch: bool, on_progress: Callable[[Fold], None] | None) -> None:
     answered = read_journal(run)
     used = {"base_url": url, "spent": sum(row["usd"] for row in answered.values()), "requests": len(answered)}
     teacher = run.config.teacher

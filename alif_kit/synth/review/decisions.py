@@ -30,7 +30,6 @@ from alif_kit.synth.review import sheet
 from alif_kit.synth.review.sheet import DECISIONS, cells, changes, new_text, stratified
 
 Row = dict[str, Any]
-FLAGS = ("near_duplicate", "odd_length", "mixed_script", "answer_not_last", "label_unnamed")
 NEAR, EXTREME, PURITY = 0.1, 0.02, 0.95
 _RESULT = re.compile(r"=\s*(-?\d+(?:\.\d+)?)")
 
@@ -43,14 +42,14 @@ def flags(example: Example, threshold: float, limits: dict[str, tuple[int, int]]
     `answer_not_last`: two equations or more, and the answer is not the last one's value. `label_unnamed`: in no text of the task.
     """
     shortest, longest = limits[example.category]
-    raised = (
-        threshold - example.provenance.scores.get("nearest_rouge_l", 0.0) <= NEAR + 1e-9,
-        not shortest <= len(example.output.split()) <= longest,
-        any(pack.purity(text, language) < PURITY for text in own_texts(example, language)),
-        _answer_not_last(example),
-        any(label not in example.instruction + example.input for label in example.labels),
-    )
-    return tuple(name for name, found in zip(FLAGS, raised, strict=True) if found)
+    raised = {
+        "near_duplicate": threshold - example.provenance.scores.get("nearest_rouge_l", 0.0) <= NEAR + 1e-9,
+        "odd_length": not shortest <= len(example.output.split()) <= longest,
+        "mixed_script": any(pack.purity(text, language) < PURITY for text in own_texts(example, language)),
+        "answer_not_last": _answer_not_last(example),
+        "label_unnamed": any(label not in example.instruction + example.input for label in example.labels),
+    }
+    return tuple(name for name, found in raised.items() if found)
 
 
 def output_limits(pool: list[Example]) -> dict[str, tuple[int, int]]:
