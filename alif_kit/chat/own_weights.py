@@ -84,8 +84,11 @@ class Weights:
 
     def _pieces(self, ids: list[int], options: dict[str, Any], usage: Usage) -> Iterator[str]:
         """One answer of `generate`, which runs in a thread of its own while its pieces are read."""
-        streamer, over, failed = self._streamer(usage), threading.Event(), []
-        thread = threading.Thread(target=self._work, args=(ids, options, streamer, over, failed), daemon=True)
+        from transformers import TextIteratorStreamer
+
+        streamer = TextIteratorStreamer(self.loaded.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        options, over, failed = {**options, "streamer": streamer}, threading.Event(), []
+        thread = threading.Thread(target=self._work, args=(ids, options, usage, over, failed), daemon=True)
         thread.start()
         try:
             yield from streamer
@@ -96,35 +99,24 @@ class Weights:
             said = (str(failed[0]).strip().splitlines() or [type(failed[0]).__name__])[0]
             raise StoppedError(f"the model stopped: {said[:200]}") from failed[0]
 
-    def _streamer(self, usage: Usage) -> Any:
-        from transformers import TextIteratorStreamer
-
-        ends = self.ends()
-
-        class Counting(TextIteratorStreamer):
-            """Counts tokens on their way to the text; the first that comes is the prompt."""
-
-            def put(self, value: Any) -> None:
-                if not self.next_tokens_are_prompt:
-                    usage.by_itself = int(value.reshape(-1)[-1]) in ends
-                    usage.tokens += not usage.by_itself
-                super().put(value)
-
-        return Counting(self.loaded.tokenizer, skip_prompt=True, skip_special_tokens=True)
-
-    def _work(self, ids: list[int], options: dict[str, Any], streamer: Any, over: threading.Event, failed: list[Exception]) -> None:
+    def _work(self, ids: list[int], options: dict[str, Any], usage: Usage, over: threading.Event, failed: list[Exception]) -> None:
         import torch
         from transformers import StoppingCriteriaList
 
-        model = self.loaded.model
-        stop = StoppingCriteriaList([lambda row, _, **__: torch.full((len(row),), over.is_set(), device=row.device)])
-        ends = {"eos_token_id": sorted(self.ends()), "pad_token_id": self.loaded.tokenizer.pad_token_id}
+        model, ends = self.loaded.model, self.ends()
+
+        def after_each_token(rows: Any, _: Any, **__: Any) -> Any:
+            usage.by_itself = int(rows[0, -1]) in ends
+            usage.tokens = rows.shape[1] - len(ids) - usage.by_itself
+            return torch.full((len(rows),), over.is_set(), device=rows.device)
+
+        options |= {"eos_token_id": sorted(ends), "pad_token_id": self.loaded.tokenizer.pad_token_id}
         try:
             with torch.no_grad(), model.disable_adapter() if self.bare_of else contextlib.nullcontext():
                 row = torch.tensor([ids], device=self.loaded.device)
-                given = {"input_ids": row, "attention_mask": torch.ones_like(row), "streamer": streamer, "stopping_criteria": stop}
-                model.generate(**given, **ends, **options)
+                stop = StoppingCriteriaList([after_each_token])
+                model.generate(input_ids=row, attention_mask=torch.ones_like(row), stopping_criteria=stop, **options)
         except Exception as error:  # whatever it is, it must reach the reader, who waits for the next piece
             failed.append(error)
         finally:
-            streamer.end()
+            options["streamer"].end()
