@@ -104,9 +104,8 @@ def _answer_batch(loaded: seam.Loaded, prompts: list[str], max_new_tokens: int, 
 
 
 def _ends(loaded: seam.Loaded) -> set[int]:
-    configured = loaded.model.generation_config.eos_token_id
-    listed = configured if isinstance(configured, list) else [configured]
-    return {loaded.tokenizer.eos_token_id, *(i for i in listed if i is not None)}
+    listed = loaded.model.generation_config.eos_token_id
+    return {loaded.tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])} - {None}
 
 
 def _cut(tokenizer: Any, ids: list[int], ends: set[int]) -> Answer:

@@ -18,9 +18,9 @@ from alif_kit.core.records import write_json
 from alif_kit.evaluation import metrics
 from alif_kit.evaluation.judge import Case, Verdict, categories, compare, estimate, judge
 from alif_kit.evaluation.sets import suites
+from alif_kit.evaluation.summary import Rows
 from alif_kit.platforms import machine
 
-Rows = dict[str, dict[str, list[dict[str, Any]]]]
 ACCEPTABLE = 6
 """Score from which the judge counts as accepting, where people have only accepted or rejected."""
 
@@ -111,7 +111,7 @@ def agreement(run: Run, sheet: Path) -> dict[str, Any]:
         raise UserError(
             f"{sheet} has no score and no decision in a category that is judged; expected the sheet of `alif review export`"
         )
-    cases = [Case(r["id"], r["category"], _question(r), "", r["output"]) for r in rows]
+    cases = [Case(r["id"], r["category"], f"{r['instruction']}\n\n{r['input']}".strip(), "", r["output"]) for r in rows]
     _announce(run, cases)
     verdicts = _ask(run, judge, "judge", cases, len(cases))
     both = [(_human(row, by), verdict.score) for row, verdict in zip(rows, verdicts, strict=True) if verdict.score is not None]
@@ -126,10 +126,6 @@ def agreement(run: Run, sheet: Path) -> dict[str, Any]:
 
 def _human(row: dict[str, str], by: str) -> int:
     return int(float(row["score"])) if by == "score" else {"reject": 0, "edit": 1, "accept": 2}[row["decision"]]
-
-
-def _question(row: dict[str, str]) -> str:
-    return f"{row['instruction']}\n\n{row['input']}".strip()
 
 
 def _reviewed(sheet: Path, wanted: list[str]) -> list[dict[str, str]]:

@@ -30,9 +30,8 @@ def bits_per_byte(negative_log_likelihood: float, byte_count: int) -> float:
 
 def final_answer(output: str, marker: str) -> str:
     """What stands after the marker on the last line that begins with it; empty when there is none."""
-    lines = [line.strip() for line in output.splitlines()]
-    answers = [line.removeprefix(marker).strip() for line in lines if line.startswith(marker)]
-    return answers[-1] if answers else ""
+    lines = [line.strip() for line in reversed(output.splitlines())]
+    return next((line.removeprefix(marker).strip() for line in lines if line.startswith(marker)), "")
 
 
 def same_answer(expected: str, given: str) -> bool:

@@ -91,7 +91,8 @@ def _knowledge(item: Item, answer: str, language: str) -> Reading:
     return given is not None, scores, {"given": given}
 
 
-def _word_problems(item: Item, answer: str, language: str) -> Reading:
+def word_problem(item: Item, answer: str, language: str) -> Reading:
+    """1 where the number of the answer is the right one."""
     marker = pack.settings(language)["answer_marker"]
     given, expected = extract.number(answer, marker), extract.number(item.expected, marker)
     correct = given is not None and expected is not None and extract.same_number(given, expected)
@@ -134,7 +135,7 @@ def leads_to_help(answer: str, language: str) -> bool:
 _READERS: dict[str, Callable[[Item, str, str], Reading]] = {
     "held_out": _held_out,
     "knowledge": _knowledge,
-    "word_problems": _word_problems,
+    "word_problems": word_problem,
     "yes_no": _yes_no,
     "behaviour": _behaviour,
 }

@@ -6,11 +6,12 @@ answer, documents to read, or a task of lm-evaluation-harness; and the sets that
 
 from __future__ import annotations
 
+import itertools
 import tomllib
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -117,11 +118,8 @@ def evenly(values: list[Any], limit: int) -> list[Any]:
 
 def spread(examples: list[Example], limit: int) -> list[Example]:
     """At most `limit` examples (all for 0), taken from the categories in turn so that each is represented."""
-    seen: Counter[str] = Counter()
-    rank = {}
-    for example in examples:
-        rank[example.id] = seen[example.category]
-        seen[example.category] += 1
+    place: dict[str, Any] = defaultdict(itertools.count)
+    rank = {example.id: next(place[example.category]) for example in examples}
     return sorted(examples, key=lambda e: (rank[e.id], e.category))[: limit or None]
 
 
@@ -193,41 +191,37 @@ def _question(row: dict[str, Any]) -> dict[str, Any]:
 
 def _choice(question: dict[str, Any], language: str) -> Item:
     facts = {"options": dict(zip(question["letters"], question["options"], strict=True))}
-    letter = question["letters"][question["answer"]]
+    letter, group = question["letters"][question["answer"]], str(question.get("domain") or "")
     ours = language in ("ur", "en")  # their frames stand in tasks/utils.py, which lm-eval reads without the kit
     framed = utils.prompt(question, language) if ours else pack.prompt(language, "evaluate_choice", **question)
     message = {"role": "user", "content": framed}
-    group = str(question.get("domain") or "")
     return Item(str(question["id"]), f"knowledge_{language}", group, "", (message,), LETTER_BUDGET, letter, facts)
 
 
 def _asked(run: Run, name: str, template: str, expected: Callable[[dict[str, Any]], str]) -> list[Work]:
     """A set whose question stands in a frame of the pack: prompts/<template>.txt."""
-    items = []
+    language, budget, items = run.config.language, run.config.evaluation.max_new_tokens, []
     for number, row in enumerate(rows(run, name)):
-        content = pack.prompt(run.config.language, template, question=normalize(row["question"]))
-        message = {"role": "user", "content": content}
-        budget = run.config.evaluation.max_new_tokens
-        identity = str(row.get("id", number))
-        items.append(Item(identity, name, str(row.get("group", "")), run.config.language, (message,), budget, expected(row)))
+        message = {"role": "user", "content": pack.prompt(language, template, question=normalize(row["question"]))}
+        identity, group = str(row.get("id", number)), str(row.get("group", ""))
+        items.append(Item(identity, name, group, language, (message,), budget, expected(row)))
     return [Work(name, tuple(items))]
 
 
-def _word_problems(run: Run) -> list[Work]:
-    return _asked(run, "word_problems", "evaluate_number", lambda row: str(row["answer"]).rsplit("####", 1)[-1].strip())
+def _last_number(row: dict[str, Any]) -> str:
+    return str(row["answer"]).rsplit("####", 1)[-1].strip()
 
 
-def _yes_no(run: Run) -> list[Work]:
-    return _asked(run, "yes_no", "evaluate_yes_no", lambda row: "yes" if row["answer"] in (True, 1, "true", "yes") else "no")
+def _yes_or_no(row: dict[str, Any]) -> str:
+    return "yes" if row["answer"] in (True, 1, "true", "yes") else "no"
 
 
 def _behaviour(run: Run) -> list[Work]:
-    budget = run.config.evaluation.max_new_tokens
-    items = [
-        Item(row["id"], "behaviour", row["kind"], row["language"], ({"role": "user", "content": row["prompt"]},), budget)
-        for row in rows(run, "behaviour")
-    ]
-    return [Work("behaviour", tuple(items))]
+    def item(row: dict[str, Any]) -> Item:
+        message = {"role": "user", "content": row["prompt"]}
+        return Item(row["id"], "behaviour", row["kind"], row["language"], (message,), run.config.evaluation.max_new_tokens)
+
+    return [Work("behaviour", tuple(map(item, rows(run, "behaviour"))))]
 
 
 def _task_list(run: Run, name: str) -> list[Work]:
@@ -241,9 +235,9 @@ _MAKERS: dict[str, Callable[[Run], list[Work]]] = {
     "documents": _documents,
     "held_out": _held_out,
     "knowledge": _knowledge,
-    "word_problems": _word_problems,
-    "yes_no": _yes_no,
+    "word_problems": partial(_asked, name="word_problems", template="evaluate_number", expected=_last_number),
+    "yes_no": partial(_asked, name="yes_no", template="evaluate_yes_no", expected=_yes_or_no),
     "behaviour": _behaviour,
-    "urdu": lambda run: _task_list(run, "urdu"),
-    "retention": lambda run: _task_list(run, "retention"),
+    "urdu": partial(_task_list, name="urdu"),
+    "retention": partial(_task_list, name="retention"),
 }

@@ -71,15 +71,12 @@ def language_model(loaded: Loaded, chat_format: str, system: str = "", batch_siz
 
 def _groups(requests: Any, max_length: int) -> tuple[list[list[int]], list[int]]:
     """Places of requests that share their context, two or more each, and of the others: lone ones, and those that must be cut."""
-    by_context: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    alone = []
+    by_context: dict[Any, list[int]] = defaultdict(list)
     for place, (_, context, continuation) in enumerate(requests):
-        if len(context) + len(continuation) > max_length + 1:
-            alone.append(place)
-        else:
-            by_context[tuple(context)].append(place)
+        fits = len(context) + len(continuation) <= max_length + 1
+        by_context[tuple(context) if fits else place].append(place)
     shared = [places for places in by_context.values() if len(places) > 1]
-    return shared, alone + [place for places in by_context.values() if len(places) == 1 for place in places]
+    return shared, [places[0] for places in by_context.values() if len(places) == 1]
 
 
 def score_options(model: Any, context: list[int], options: list[list[int]], device: Any) -> list[tuple[float, bool]]:

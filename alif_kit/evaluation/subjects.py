@@ -79,11 +79,11 @@ def against(model: str, base: str, resolve: Callable[[str], str]) -> list[Subjec
 
 
 def _subject(name: str, model: str, base: str, resolve: Callable[[str], str]) -> Subject:
-    if model.startswith(("http://", "https://")) and not model.partition("#")[2]:
+    adapter = Path(model) if (Path(model) / "adapter_config.json").is_file() else None
+    subject = Subject(name, model, partial(resolve, base if adapter else model), adapter)
+    if subject.is_endpoint and not model.partition("#")[2]:
         raise UserError(f"the endpoint {model} names no model; expected the address, then # and the model's name")
-    if (Path(model) / "adapter_config.json").is_file():
-        return Subject(name, model, partial(resolve, base), Path(model))
-    return Subject(name, model, partial(resolve, model))
+    return subject
 
 
 class Respondent:

@@ -8,7 +8,7 @@ the fingerprint of what was asked of which weights, and are made anew when eithe
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,8 @@ from alif_kit.evaluation import judging, metrics, scoring, summary
 from alif_kit.evaluation.generate import response_nll, text_nll
 from alif_kit.evaluation.sets import Work, gather
 from alif_kit.evaluation.subjects import Respondent, Subject
+from alif_kit.evaluation.summary import Rows
 from alif_kit.model.chat_format import training_text
-
-Rows = dict[str, dict[str, list[dict[str, Any]]]]
 
 
 def evaluate(run: Run, subjects: list[Subject], *, judge: bool = False) -> dict[str, Any]:
@@ -32,13 +31,10 @@ def evaluate(run: Run, subjects: list[Subject], *, judge: bool = False) -> dict[
     """
     works, missing = gather(run)
     todo = [(s, w) for s in subjects for w in works if not _is_done(run, s, w)]
-    if todo:
-        with run.stage("evaluate") as facts:
-            _measure(run, todo, missing)
-            rows = _all_rows(run, works, subjects)
-            facts["tokens_out"] = _tokens(rows)
-    else:
+    with run.stage("evaluate") if todo else nullcontext({}) as facts:
+        _measure(run, todo, missing)
         rows = _all_rows(run, works, subjects)
+        facts["tokens_out"] = _tokens(rows)
     judged = judging.judge_run(run, rows) if judge or judging.asked_for(run) else None
     results = summary.summarise(run, [(s.name, s.model) for s in subjects], rows, missing | _left_out(works, subjects))
     results["judge"] = judged
@@ -52,7 +48,7 @@ def _all_rows(run: Run, works: list[Work], subjects: list[Subject]) -> Rows:
 
 def _tokens(rows: Rows) -> int:
     """Tokens that all rows took, those of earlier, killed sessions too: a stage's last ledger line counts all its work."""
-    return sum(row.get("answer_tokens") or 0 for works in rows.values() for set_rows in works.values() for row in set_rows)
+    return sum(row.get("answer_tokens") or 0 for sets in rows.values() for found in sets.values() for row in found)
 
 
 def _measure(run: Run, todo: list[tuple[Subject, Work]], missing: dict[str, str]) -> None:

@@ -14,8 +14,8 @@ where differences are subject minus base, on the examples that both have.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -117,15 +117,15 @@ def _scores_of(name: str, rows: Rows) -> list[str]:
 
 def summarise(run: Run, subjects: list[tuple[str, str]], rows: Rows, missing: dict[str, str]) -> dict[str, Any]:
     """Every measure of every subject, tested against the first."""
-    base = subjects[0][0]
-    seed = run.config.seed
+    base, seed = subjects[0][0], run.config.seed
+    letters = (row["expected"] for row in rows[base].get(f"knowledge_{run.config.language}", []))
     figures = [_figure(m, rows, base, seed) for m in measures(run.config.language, rows)] + _unparsed(rows, base)
     return {
         "suite": run.config.evaluation.suite,
         "subjects": [{"name": name, "model": model} for name, model in subjects],
         "measures": [f for f in [*figures, *_translations(rows, base, seed)] if f["values"]],
         "means": _means(rows),
-        "label_balance": _balance(rows[base].get(f"knowledge_{run.config.language}", [])),
+        "label_balance": dict(sorted(Counter(letters).items())),  # how often each letter is the right one
         "retention": _retention(figures),
         "missing": missing,
     }
@@ -146,43 +146,49 @@ def value(results: dict[str, Any], key: str, subject: str) -> float:
     return next(m for m in results["measures"] if m["key"] == key)["values"][subject]["value"]
 
 
-def chosen(measure: Measure, sets: dict[str, list[Row]]) -> list[Row]:
-    """The rows a measure rests on."""
-    rows = (row for name in measure.sets for row in sets.get(name, []))
-    return [r for r in rows if measure.score in r["scores"] and measure.group in ("", r.get("group", ""))]
-
-
 def _figure(measure: Measure, rows: Rows, base: str, seed: int) -> dict[str, Any]:
-    by_subject = {name: found for name, sets in rows.items() if (found := chosen(measure, sets))}
-    values = {name: _value(measure, found, _unread(measure, rows[name]), seed) for name, found in by_subject.items()}
-    others = [name for name in by_subject if name != base and base in by_subject]
-    paired = {name: _paired(measure, by_subject[base], by_subject[name], seed) for name in others}
+    asked = {name: _asked(measure, sets) for name, sets in rows.items()}
+    scored = {name: [row for row in found if measure.score in row["scores"]] for name, found in asked.items()}
+    scored = {name: found for name, found in scored.items() if found}
+    unread = {name: sum(row["parsed"] is False for row in asked[name]) for name in scored}  # those without a score too
+    values = {name: _value(measure, found, seed) | {"unparsed": unread[name]} for name, found in scored.items()}
+    others = [name for name in scored if name != base and base in scored]
+    paired = {name: _paired(measure, scored[base], scored[name], seed) for name in others}
     figure = {name: getattr(measure, name) for name in ("key", "label", "group", "lower", "kind")}
     return {**figure, "values": values, "paired": {n: p for n, p in paired.items() if p}, "detectable": _detectable(paired)}
 
 
-def _unread(measure: Measure, sets: dict[str, list[Row]]) -> int:
-    """Answers, or judgements, among a measure's rows that could not be read, those without a score too."""
-    rows = (row for name in measure.sets for row in sets.get(name, []) if measure.group in ("", row.get("group", "")))
-    return sum(row["parsed"] is False for row in rows)
+def _asked(measure: Measure, sets: dict[str, list[Row]]) -> list[Row]:
+    """The rows of a measure's sets and group, with its score or without."""
+    return [row for name in measure.sets for row in sets.get(name, []) if measure.group in ("", row.get("group", ""))]
 
 
-def _value(measure: Measure, rows: list[Row], unparsed: int, seed: int) -> dict[str, Any]:
-    scores, weights = _columns(measure, rows)
+def _value(measure: Measure, rows: list[Row], seed: int) -> dict[str, Any]:
     if measure.kind == "macro_f1":
         f1 = metrics.macro_f1([r["expected"] for r in rows], [r.get("given") for r in rows])
-        return {"value": f1, "low": None, "high": None, "n": len(rows), "unparsed": unparsed}
-    if measure.kind == "proportion":
-        estimate = statistics.wilson(round(sum(scores)), len(scores))
-    else:
-        estimate = statistics.bootstrap(scores, weights, seed=seed)
-    return {**asdict(estimate), "unparsed": unparsed}
+        return {"value": f1, "low": None, "high": None, "n": len(rows)}
+    return asdict(estimate(measure.kind, *_columns(measure, rows), seed))
 
 
-def _columns(measure: Measure, rows: Iterable[Row]) -> tuple[list[float], list[float] | None]:
-    rows = list(rows)
+def estimate(kind: str, scores: Sequence[float], weights: Sequence[float] | None, seed: int) -> statistics.Estimate:
+    """A `proportion` of scores 0 or 1 with Wilson's interval, else their weighted mean with a bootstrap's."""
+    if kind == "proportion":
+        return statistics.wilson(round(sum(scores)), len(scores))
+    return statistics.bootstrap(scores, weights, seed=seed)
+
+
+def difference(
+    kind: str, base: Sequence[float], tuned: Sequence[float], weights: Sequence[float] | None, seed: int
+) -> statistics.Paired:
+    """The difference of two such figures on the same examples: McNemar's test for a `proportion`, else a paired bootstrap."""
+    if kind == "proportion":
+        return statistics.mcnemar([score > 0.5 for score in base], [score > 0.5 for score in tuned])
+    return statistics.paired_bootstrap(base, tuned, weights, seed=seed)
+
+
+def _columns(measure: Measure, rows: Sequence[Row]) -> tuple[list[float], list[float] | None]:
     weights = [row.get("weights", {}).get(measure.score) for row in rows]
-    return [row["scores"][measure.score] for row in rows], weights if all(weights) and weights else None
+    return [row["scores"][measure.score] for row in rows], weights if all(weights) else None
 
 
 def pairs(base: Sequence[Row], tuned: Sequence[Row]) -> list[tuple[Row, Row]]:
@@ -196,19 +202,17 @@ def _paired(measure: Measure, base: list[Row], tuned: list[Row], seed: int) -> d
     if len(both) < 2 or measure.kind == "macro_f1":
         return None
     (before, weights), (after, _) = (_columns(measure, side) for side in zip(*both, strict=True))
+    gains = [b - a for a, b in zip(before, after, strict=True)]
     if measure.kind == "proportion":
-        paired = statistics.mcnemar([score > 0.5 for score in before], [score > 0.5 for score in after])
-        discordant = sum(a != b for a, b in zip(before, after, strict=True)) / len(both)
-        detectable = statistics.smallest_difference(len(both), max(discordant, 1 / len(both)))
+        detectable = statistics.smallest_difference(len(both), max(sum(map(bool, gains)), 1) / len(both))
     else:
-        paired = statistics.paired_bootstrap(before, after, weights, seed=seed)
-        detectable = statistics.smallest_mean_difference([b - a for a, b in zip(before, after, strict=True)])
-    return {**asdict(paired), "detectable": detectable}
+        detectable = statistics.smallest_mean_difference(gains)
+    return {**asdict(difference(measure.kind, before, after, weights, seed)), "detectable": detectable}
 
 
 def _detectable(paired: dict[str, dict[str, Any] | None]) -> float | None:
     """Power: the smallest difference that this n shows four times in five, of the last subject."""
-    last = list(paired.values())[-1] if paired else None
+    last = next(reversed(paired.values()), None)
     return last["detectable"] if last else None
 
 
@@ -227,9 +231,9 @@ def _translations(rows: Rows, base: str, seed: int) -> list[dict[str, Any]]:
     """chrF++ and BLEU (0 to 100) over each of the four combinations of direction and language of the instruction."""
     figures = []
     for direction in sorted({r["direction"] for r in rows[base].get("held_out", []) if "direction" in r}):
-        chosen_rows = {n: [r for r in s.get("held_out", []) if r.get("direction") == direction] for n, s in rows.items()}
-        if all(chosen_rows.values()):
-            figures += _translation(direction, chosen_rows, base, seed)
+        chosen = {n: [r for r in s.get("held_out", []) if r.get("direction") == direction] for n, s in rows.items()}
+        if all(chosen.values()):
+            figures += _translation(direction, chosen, base, seed)
     return figures
 
 
@@ -240,9 +244,8 @@ def _translation(direction: str, rows: dict[str, list[Row]], base: str, seed: in
     for metric, by_subject in found.items():
         key, label = f"{metric}_{direction}".replace(" ", "_"), f"translation {direction}, {metric}"
         figure = {"key": key, "label": label, "group": "translation", "lower": False, "kind": "translation"}
-        values = {
-            n: {k: v[k] for k in ("value", "low", "high")} | {"n": len(references), "unparsed": 0} for n, v in by_subject.items()
-        }
+        about = {"n": len(references), "unparsed": 0}
+        values = {name: {k: v[k] for k in ("value", "low", "high")} | about for name, v in by_subject.items()}
         figures.append({**figure, "values": values, "paired": {}, "detectable": None})
     return figures
 
@@ -252,16 +255,11 @@ def _means(rows: Rows) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for name, score in (("held_out", "exact_match"), ("knowledge_ur", "accuracy"), ("knowledge_en", "accuracy")):
         for subject, sets in rows.items():
-            groups: dict[str, list[float]] = {}
+            groups: dict[str, list[float]] = defaultdict(list)
             for row in sets.get(name, []):
                 if score in row["scores"]:
-                    groups.setdefault(row["group"], []).append(row["scores"][score])
+                    groups[row["group"]].append(row["scores"][score])
             if len(groups) > 1:
                 plain, weighted = metrics.weighted_means({g: (sum(v) / len(v), len(v)) for g, v in groups.items()})
                 table.setdefault(name, {})[subject] = {"plain": plain, "weighted": weighted, "groups": len(groups)}
     return table
-
-
-def _balance(rows: list[Row]) -> dict[str, int]:
-    """How often each letter is the right one."""
-    return dict(sorted(Counter(row["expected"] for row in rows).items()))

@@ -7,9 +7,11 @@ model are asked by the same code.
 from __future__ import annotations
 
 import os
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
+from alif_kit.evaluation.generate import piece_nll
 from alif_kit.evaluation.shared_prefix import score_options
 from alif_kit.release.gguf import need_llama, quiet
 
@@ -43,11 +45,7 @@ class Transformers:
         self.answer(ids, count, set(), least=count)
 
     def nats(self, piece: list[int], skip: int) -> float:
-        import torch
-
-        with torch.inference_mode():
-            logits = self.model(input_ids=self._row(piece)).logits[0, :-1].float()
-        return float(torch.nn.functional.cross_entropy(logits, self._row(piece)[0, 1:], reduction="none")[skip:].sum())
+        return piece_nll(self.model, piece, skip)
 
     def options(self, context: list[int], options: list[list[int]]) -> list[float]:
         return [nats for nats, _ in score_options(self.model, context, options, self.model.device)]
@@ -114,22 +112,13 @@ class LlamaCpp:
 
     def answer(self, ids: list[int], budget: int, ends: set[int], least: int = 0) -> list[int]:
         self.model.reset()
-        tokens: list[int] = []
-        for token in self.model.generate(ids, temp=0.0):
-            if token in ends:
-                break
-            tokens.append(token)
-            if len(tokens) == budget:
-                break
-        return tokens
+        return list(islice(takewhile(lambda token: token not in ends, self.model.generate(ids, temp=0.0)), budget))
 
     def _likelihoods(self, places: range, tokens: list[int]) -> Any:
-        import numpy as np
+        from scipy.special import log_softmax
 
-        rows = self.model.scores[places.start : places.stop].astype(np.float64)
-        top = rows.max(1, keepdims=True)
-        whole = top[:, 0] + np.log(np.exp(rows - top).sum(1))
-        return rows[np.arange(len(tokens)), tokens] - whole
+        rows = log_softmax(self.model.scores[places.start : places.stop].astype("float64"), axis=1)
+        return rows[range(len(tokens)), tokens]
 
 
 def _rounding(form: str, path: Path) -> dict[str, Any]:

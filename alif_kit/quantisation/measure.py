@@ -22,13 +22,14 @@ from typing import Any
 from alif_kit.core import Run
 from alif_kit.core.progress import bar
 from alif_kit.core.records import write_json
-from alif_kit.evaluation import extract, metrics, sets
+from alif_kit.evaluation import metrics, scoring, sets
 from alif_kit.evaluation.generate import text_ids, windowed_nll
 from alif_kit.evaluation.tasks import utils
 from alif_kit.languages import pack
 from alif_kit.model.chat_format import answer_ends, conversation_text
 from alif_kit.quantisation.engines import WINDOW, LlamaCpp, Transformers, on_gpu
 
+Engine = Transformers | LlamaCpp
 BITS = ("16bit", "8bit", "nf4")
 PROMPT, ANSWER, REPEATS = 256, 32, 3
 """Tokens of the prompt and of the answer that are timed, and how often; the median counts."""
@@ -40,6 +41,7 @@ READ = 600
 
 def measure(run: Run, form: str, path: Path, limit: int, scratch: Path) -> dict[str, Any]:
     """Everything of one form; the sets are those of the run's suite, `limit` examples of each."""
+    import torch
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(run.file("release", "merged"))
@@ -47,21 +49,17 @@ def measure(run: Run, form: str, path: Path, limit: int, scratch: Path) -> dict[
     text = text_ids(tokenizer, pack.corpus(run.config.language, run.config.language)[0].text)
     _first_use()
     before = _memory("VmRSS")
-    engine: Transformers | LlamaCpp = Transformers(path, form) if form in BITS else LlamaCpp(path)
+    engine: Engine = Transformers(path, form) if form in BITS else LlamaCpp(path)
     speeds = {
         "prompt_tokens_per_second": PROMPT / _seconds(partial(engine.read, (text * PROMPT)[:PROMPT])),
         "generation_tokens_per_second": ANSWER / _seconds(partial(engine.write, text[:8], ANSWER)),
     }
-    memory = (_memory("VmHWM") - before) / 1024 if not on_gpu() or form not in BITS else _card_memory()
+    on_card = on_gpu() and form in BITS
+    memory = torch.cuda.max_memory_allocated() / 2**20 if on_card else (_memory("VmHWM") - before) / 1024
     engine.for_scores()
     scores = _scores(run, engine, tokenizer, works, form)
-    found = {
-        "form": form,
-        "bytes": engine.size(scratch),
-        "memory_mib": round(memory, 1),
-        "device": _device(),
-        "threads": os.cpu_count(),
-    }
+    found = {"form": form, "bytes": engine.size(scratch), "memory_mib": round(memory, 1)}
+    found |= {"device": torch.cuda.get_device_name(0) if on_gpu() else "CPU", "threads": os.cpu_count()}
     return found | {name: round(value, 1) for name, value in speeds.items()} | {"scores": scores}
 
 
@@ -76,31 +74,26 @@ def _sets(run: Run) -> dict[str, list[Any]]:
     return found
 
 
-def _scores(
-    run: Run, engine: Transformers | LlamaCpp, tokenizer: Any, works: dict[str, list[Any]], form: str
-) -> dict[str, list[list[Any]]]:
+def _scores(run: Run, engine: Engine, tokenizer: Any, works: dict[str, list[Any]], form: str) -> dict[str, list[list[Any]]]:
     """[id, score, weight] of every example, by set; what a form is asked is the same for all."""
-    ask = {"choice": partial(_choice, run, engine, tokenizer), "numbers": partial(_number, run, engine, tokenizer)}
-    scores: dict[str, list[list[Any]]] = {}
+    ask = {"choice": _choice, "numbers": _number}
+    scores: dict[str, list[list[Any]]] = {name: [] for name in works}
     for name, values in works.items():
-        one: Callable[[Any], list[Any]] = ask.get(name) or partial(_bits, engine, tokenizer)
         with bar(f"{form} {name}", len(values)) as update:
-            rows = []
             for n, value in enumerate(values, 1):
-                rows.append(one(value))
+                scores[name].append(ask.get(name, _bits)(run, engine, tokenizer, value))
                 update(n)
-        scores[name] = rows
     return scores
 
 
-def _bits(engine: Transformers | LlamaCpp, tokenizer: Any, document: Any) -> list[Any]:
+def _bits(run: Run, engine: Engine, tokenizer: Any, document: Any) -> list[Any]:
     text = document.text[:READ]
     size = len(text.encode("utf-8"))
     nats = windowed_nll(text_ids(tokenizer, text), WINDOW, engine.nats)
     return [document.id, metrics.bits_per_byte(nats, size), size]
 
 
-def _choice(run: Run, engine: Transformers | LlamaCpp, tokenizer: Any, question: dict[str, Any]) -> list[Any]:
+def _choice(run: Run, engine: Engine, tokenizer: Any, question: dict[str, Any]) -> list[Any]:
     """1 where the right option is the likeliest for its length in bytes, as lm-eval's acc_norm."""
     prompt = _framed(run, tokenizer, [{"role": "user", "content": question["question"]}])
     context = tokenizer(prompt, add_special_tokens=False)["input_ids"][-WINDOW:]
@@ -110,13 +103,12 @@ def _choice(run: Run, engine: Transformers | LlamaCpp, tokenizer: Any, question:
     return [str(question["id"]), int(best == question["answer"]), 1]
 
 
-def _number(run: Run, engine: Transformers | LlamaCpp, tokenizer: Any, item: sets.Item) -> list[Any]:
+def _number(run: Run, engine: Engine, tokenizer: Any, item: sets.Item) -> list[Any]:
     """1 where the number of the answer is the right one."""
     prompt = tokenizer(_framed(run, tokenizer, [dict(m) for m in item.messages]), add_special_tokens=False)["input_ids"]
     ids = engine.answer(prompt[-WINDOW:], BUDGET, answer_ends(tokenizer, run.config.base.chat_format))
-    marker = pack.settings(run.config.language)["answer_marker"]
-    given, expected = extract.number(tokenizer.decode(ids), marker), extract.number(item.expected, marker)
-    return [item.id, int(given is not None and expected is not None and extract.same_number(given, expected)), 1]
+    _, scores, _ = scoring.word_problem(item, tokenizer.decode(ids), run.config.language)
+    return [item.id, int(scores["accuracy"]), 1]
 
 
 def _framed(run: Run, tokenizer: Any, messages: list[dict[str, str]]) -> str:
@@ -140,18 +132,6 @@ def _first_use() -> None:
 def _memory(name: str) -> float:
     """KiB of this process: VmRSS now, VmHWM at its peak."""
     return float(re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text()).group(1))  # type: ignore[union-attr]
-
-
-def _card_memory() -> float:
-    import torch
-
-    return torch.cuda.max_memory_allocated() / 2**20
-
-
-def _device() -> str:
-    import torch
-
-    return torch.cuda.get_device_name(0) if on_gpu() else "CPU"
 
 
 if __name__ == "__main__":

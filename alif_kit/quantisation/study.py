@@ -10,10 +10,11 @@ import subprocess
 import sys
 from typing import Any
 
-from alif_kit.core import Run, StoppedError, UserError, statistics
+from alif_kit.core import Run, StoppedError, UserError
 from alif_kit.core.figures import ACCENT, FAINT, INK, figure, svg
 from alif_kit.core.records import stable_id, write_atomic, write_json
 from alif_kit.core.run import latest_json
+from alif_kit.evaluation.summary import difference, estimate
 from alif_kit.platforms import machine
 from alif_kit.quantisation.engines import WINDOW
 from alif_kit.quantisation.measure import BITS, READ
@@ -78,13 +79,9 @@ def _summary(run: Run, form: dict[str, Any], whole: dict[str, Any]) -> dict[str,
 
 def _measure(name: str, pairs: list[tuple[float, float, float]], is_whole: bool, seed: int) -> dict[str, Any]:
     before, after, weights = (list(column) for column in zip(*pairs, strict=True))
-    if name in SHARES:
-        estimate = statistics.wilson(int(sum(after)), len(after))
-        paired = statistics.mcnemar([bool(v) for v in before], [bool(v) for v in after])
-    else:
-        estimate = statistics.bootstrap(after, weights, seed=seed)
-        paired = statistics.paired_bootstrap(before, after, weights, seed=seed)
-    return vars(estimate) | {"paired": None if is_whole else vars(paired)}
+    kind = "proportion" if name in SHARES else "mean"
+    paired = None if is_whole else vars(difference(kind, before, after, weights, seed))
+    return vars(estimate(kind, after, weights, seed)) | {"paired": paired}
 
 
 def advice(forms: list[dict[str, Any]], language: str, allowed: float) -> str:
