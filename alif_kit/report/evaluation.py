@@ -32,19 +32,21 @@ SHORT = (
     "safe_completion",
     "unparsed",
 )
-PLOTTED = ("proportion",)
+
+
+def json_at(path: Path) -> Any:
+    """The value of a JSON file that another stage writes, None before it has."""
+    return latest_json(path) if path.is_file() else None
 
 
 def results_of(run: Run) -> dict[str, Any] | None:
     """What `alif evaluate` found, or None."""
-    path = run.file("evaluation", "results.json")
-    return latest_json(path) if path.is_file() else None
+    return json_at(run.file("evaluation", "results.json"))
 
 
 def gate_of(run: Run) -> dict[str, Any] | None:
     """The gate's verdict and findings, or None."""
-    path = run.file("evaluation", "gate.json")
-    return latest_json(path) if path.is_file() else None
+    return json_at(run.file("evaluation", "gate.json"))
 
 
 def comparison(results: dict[str, Any]) -> list[dict[str, Any]]:
@@ -105,8 +107,8 @@ def _signed(measure: dict[str, Any], value: float) -> str:
 
 
 def short_table(run: Run) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Header and rows for the terminal: measure, n, a value per subject, the change with its 95 % interval, starred where that
-    excludes zero; empty before evaluation."""
+    """Header and rows for the terminal: measure, n, a value per subject, the change, starred where its 95 % interval excludes
+    zero; empty before evaluation."""
     results = results_of(run)
     if not results:
         return [], []
@@ -134,8 +136,8 @@ def headline(results: dict[str, Any], language: str) -> str:
 def difference_plot(results: dict[str, Any]) -> str:
     """Differences to the base with their 95 % intervals, in points, as SVG: right of the line is better. Empty without a pair."""
     tuned = results["subjects"][-1]["name"]
-    found = [(m, m["paired"][tuned]) for m in results["measures"] if m["kind"] in PLOTTED and tuned in m["paired"]]
-    found = [(m, p) for m, p in found if m["key"] != "always_a"]
+    shares = [m for m in results["measures"] if m["kind"] == "proportion" and m["key"] != "always_a"]
+    found = [(m, m["paired"][tuned]) for m in shares if tuned in m["paired"]]
     if not found:
         return ""
     drawing, axes = figure(8, 0.9 + 0.3 * len(found))
@@ -153,25 +155,15 @@ def difference_plot(results: dict[str, Any]) -> str:
     return svg(drawing)
 
 
-def published() -> dict[str, Any]:
-    """Tables of published numbers: evaluation/published.toml."""
-    path = Path(__file__).with_name("published.toml")
-    return tomllib.loads(path.read_text("utf-8"))
-
-
 def beside_published(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """The published tables that one of our measures belongs to, our rows on top of theirs."""
+    """The published tables (published.toml) that one of our measures belongs to, our rows on top of theirs."""
     by_key = {m["key"]: m for m in results["measures"]}
     tables = []
-    for table in published().values():
-        if any(key in by_key for key in table["ours"]):
-            ours = [
-                (s["model"], [_in_their_unit(by_key.get(key), s["name"], key) for key in table["ours"]])
-                for s in results["subjects"]
-            ]
-            theirs = [
-                (name, [f"{v:,.2f}" if isinstance(v, float) else f"{v:,}" for v in row]) for name, row in table["rows"].items()
-            ]
+    for table in tomllib.loads(Path(__file__).with_name("published.toml").read_text("utf-8")).values():
+        keys, rows = table["ours"], table["rows"].items()
+        if any(key in by_key for key in keys):
+            ours = [(s["model"], [_in_their_unit(by_key.get(key), s["name"], key) for key in keys]) for s in results["subjects"]]
+            theirs = [(name, [f"{v:,.2f}" if isinstance(v, float) else f"{v:,}" for v in row]) for name, row in rows]
             tables.append({**table, "ours": ours, "theirs": theirs})
     return tables
 
@@ -190,9 +182,8 @@ def differing(run: Run, count: int) -> dict[str, list[dict[str, Any]]]:
     if not results or len(results["subjects"]) < 2:
         return {"better": [], "worse": []}
     base, tuned = (answers(run, results["subjects"][i]["name"]) for i in (0, -1))
-    both = [
-        {**tuned[key], "base_answer": row["answer"], "gain": _gain(row, tuned[key])} for key, row in base.items() if key in tuned
-    ]
+    pairs = [(row, tuned[key]) for key, row in base.items() if key in tuned]
+    both = [{**after, "base_answer": before["answer"], "gain": _gain(before, after)} for before, after in pairs]
     ranked = sorted(both, key=lambda row: -abs(row["gain"]))
     return {
         "better": [row for row in ranked if row["gain"] > 0][:count],
@@ -200,18 +191,14 @@ def differing(run: Run, count: int) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-HIGHER = ("exact_match", "accuracy", "safe_completion", "stops_by_itself", "language_kept", "urdu_purity")
-LOWER = ("over_refusal", "empty", "repetition")
+# What an answer says counts most, how it says it a tenth of that; what should be low counts against it.
+WEIGHTS = {"exact_match": 1.0, "accuracy": 1.0, "safe_completion": 1.0, "stops_by_itself": 0.1, "language_kept": 0.1}
+WEIGHTS |= {"urdu_purity": 0.1, "over_refusal": -1.0, "empty": -0.1, "repetition": -0.1}
 
 
 def _gain(base: dict[str, Any], tuned: dict[str, Any]) -> float:
-    """How much better the tuned answer is: what it says counts most, how it says it a tenth of that."""
-    gain = 0.0
-    for names, sign in ((HIGHER, 1.0), (LOWER, -1.0)):
-        for name in names:
-            weight = 1.0 if name in ("exact_match", "accuracy", "safe_completion", "over_refusal") else 0.1
-            gain += sign * weight * (tuned["scores"].get(name, 0.0) - base["scores"].get(name, 0.0))
-    return gain
+    """How much better the tuned answer is."""
+    return sum(w * (tuned["scores"].get(name, 0.0) - base["scores"].get(name, 0.0)) for name, w in WEIGHTS.items())
 
 
 def answers(run: Run, subject: str) -> dict[tuple[str, str], dict[str, Any]]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import csv
 import random
 from collections.abc import Iterable
+from itertools import accumulate, zip_longest
 from pathlib import Path
 from typing import Any
 
 from alif_kit import __version__
 from alif_kit.core.figures import ACCENT, FAINT, INK, SECOND, figure, svg
 from alif_kit.core.records import Example, read_jsonl, write_atomic
-from alif_kit.core.run import Run, latest_json
+from alif_kit.core.run import Run
+from alif_kit.core.run import latest_json as latest_json
 from alif_kit.languages import pack
 from alif_kit.languages.text import urdu_purity
 from alif_kit.report import evaluation, release
@@ -36,8 +38,7 @@ def build(run: Run) -> Path:
 
 
 def _content(run: Run) -> dict[str, Any]:
-    funnel = _json(run, "synth", "funnel.json")
-    results = evaluation.results_of(run)
+    funnel = evaluation.json_at(run.file("synth", "funnel.json"))
     return {
         "run": run,
         "version": __version__,
@@ -48,17 +49,18 @@ def _content(run: Run) -> dict[str, Any]:
         "loss_svg": loss_plot(run),
         "mixture_svg": mixture_plot(run),
         "samples": sample_examples(run, 10),
-        **_evaluation(run, results),
+        **_evaluation(run),
         "released": release.released(run),
         "ledger": stages(run),
         "totals": totals(run),
     }
 
 
-def _evaluation(run: Run, results: dict[str, Any] | None) -> dict[str, Any]:
-    """What the page shows of evaluation; empty values before it has run."""
+def _evaluation(run: Run) -> dict[str, Any]:
+    """What the page shows of evaluation; nothing before it has run."""
+    results = evaluation.results_of(run)
     if not results:
-        return {"results": None, "comparison": [], "headline": ""}
+        return {}
     return {
         "results": results,
         "subjects": [SUBJECT_NAMES.get(s["name"], s["name"]) for s in results["subjects"]],
@@ -70,11 +72,6 @@ def _evaluation(run: Run, results: dict[str, Any] | None) -> dict[str, Any]:
         "unread": evaluation.unread(run, 8),
         "gate": evaluation.gate_of(run),
     }
-
-
-def _json(run: Run, *parts: str) -> Any:
-    path = run.file(*parts)
-    return latest_json(path) if path.is_file() else None
 
 
 def stages(run: Run) -> list[dict[str, Any]]:
@@ -89,13 +86,8 @@ def stages(run: Run) -> list[dict[str, Any]]:
 def totals(run: Run) -> dict[str, Any]:
     """Sums over the ledger, and the budget beside them."""
     lines = stages(run)
-    return {
-        "seconds": sum(line["seconds"] for line in lines),
-        "tokens_in": sum(line["tokens_in"] for line in lines),
-        "tokens_out": sum(line["tokens_out"] for line in lines),
-        "usd": sum(line["usd_api"] for line in lines),
-        "budget": run.config.teacher.max_usd,
-    }
+    sums = {name: sum(line[name] for line in lines) for name in ("seconds", "tokens_in", "tokens_out")}
+    return sums | {"usd": sum(line["usd_api"] for line in lines), "budget": run.config.teacher.max_usd}
 
 
 def sample_examples(run: Run, count: int) -> list[Example]:
@@ -107,19 +99,17 @@ def sample_examples(run: Run, count: int) -> list[Example]:
     for example in read_jsonl(path, Example):
         by_category.setdefault(example.category, []).append(example)
     draw = random.Random(run.config.seed)
-    shuffled = [draw.sample(rows, len(rows)) for rows in by_category.values()]
-    longest = max(map(len, shuffled), default=0)
-    return [rows[i] for i in range(longest) for rows in shuffled if i < len(rows)][:count]
+    rounds = zip_longest(*(draw.sample(rows, len(rows)) for rows in by_category.values()))
+    return [example for one in rounds for example in one if example][:count]
 
 
 def changed_pages(run: Run, count: int) -> str:
     """The first pages that cleaning mended, before and after side by side, as HTML; empty when none was."""
     path = run.file("pretrain", "corpus_samples.jsonl")
     samples = [row for row in read_jsonl(path) if not row["reason"]][:count] if path.is_file() else []
-    page = (
-        '<div dir="rtl" lang="ur" style="display:grid;grid-template-columns:1fr 1fr;gap:1em;white-space:pre-wrap;line-height:2.2">'
-    )
-    return "".join(escaped(page + "<div>{}</div><div>{}</div></div><hr>", row["before"], row["after"]) for row in samples)
+    style = "display:grid;grid-template-columns:1fr 1fr;gap:1em;white-space:pre-wrap;line-height:2.2"
+    page = f'<div dir="rtl" lang="ur" style="{style}"><div>{{}}</div><div>{{}}</div></div><hr>'
+    return "".join(escaped(page, row["before"], row["after"]) for row in samples)
 
 
 def escaped(page: str, *texts: str) -> str:
@@ -148,7 +138,7 @@ def mixture_plot(run: Run) -> str:
 
     from alif_kit.training.show import budget_plot
 
-    counts = _json(run, "finetune", "mixture.json")
+    counts = evaluation.json_at(run.file("finetune", "mixture.json"))
     return Markup(budget_plot(counts)) if counts and len(counts["sources"]) > 1 else ""
 
 
@@ -162,7 +152,8 @@ def loss_plot(run: Run) -> str:
     for axes, (stage, points), colour in zip(panels, curves, (ACCENT, SECOND), strict=False):
         steps, losses = zip(*points, strict=True)
         axes.plot(steps, losses, color=colour, linewidth=0.8, alpha=0.4)
-        axes.plot(steps, _smooth(losses), color=colour, linewidth=2)
+        smooth = list(accumulate(losses, lambda before, loss: 0.8 * before + 0.2 * loss))
+        axes.plot(steps, smooth, color=colour, linewidth=2)
         if held_out := list(_curve(run.file(stage, "metrics.csv"), "eval_loss")):
             axes.plot(*zip(*held_out, strict=True), color=INK, linewidth=1.5, linestyle="--", label="held-out")
             axes.legend(frameon=False)
@@ -177,10 +168,3 @@ def _curve(path: Path, column: str = "loss") -> Iterable[tuple[int, float]]:
     if path.is_file():
         with path.open(encoding="utf-8") as file:
             yield from ((int(row["step"]), float(row[column])) for row in csv.DictReader(file) if row.get(column))
-
-
-def _smooth(values: Iterable[float], keep: float = 0.8) -> list[float]:
-    smoothed: list[float] = []
-    for value in values:
-        smoothed.append(value if not smoothed else keep * smoothed[-1] + (1 - keep) * value)
-    return smoothed

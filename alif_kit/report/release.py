@@ -7,23 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from alif_kit.core.run import Run, latest_json
+from alif_kit.core.run import Run
 from alif_kit.quantisation import study as quant_study
+from alif_kit.report.evaluation import json_at
 
 
 def released(run: Run) -> dict[str, Any]:
     """`merge`, `gguf` and `study` of a run."""
-    merged, study = run.file("release", "merged", "merge.json"), run.file("release", "quant_study", "results.json")
+    study = json_at(run.file("release", "quant_study", "results.json"))
+    files = sorted(run.file("release", "gguf").glob("*.gguf"))
     return {
-        "merge": latest_json(merged) if merged.is_file() else None,
-        "gguf": [_file(path) for path in sorted(run.file("release", "gguf").glob("*.gguf"))],
-        "study": _study(run, latest_json(study)) if study.is_file() else None,
+        "merge": json_at(run.file("release", "merged", "merge.json")),
+        "gguf": [{"name": f.name, "bytes": f.stat().st_size, "about": json_at(f.with_suffix(".json"))} for f in files],
+        "study": _study(run, study) if study else None,
     }
-
-
-def _file(path: Any) -> dict[str, Any]:
-    about = path.with_suffix(".json")
-    return {"name": path.name, "bytes": path.stat().st_size, "about": latest_json(about) if about.is_file() else None}
 
 
 def _study(run: Run, results: dict[str, Any]) -> dict[str, Any]:
