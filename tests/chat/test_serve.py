@@ -1,7 +1,9 @@
 """serve: the command line of a server that exists already, and two of them really started."""
 
+import contextlib
 import json
 import os
+import random
 import re
 import shlex
 import signal
@@ -88,11 +90,13 @@ def test_what_no_server_takes_is_one_sentence(folder, tmp_path, installed):
 
 
 def free_port():
+    """A port that is free and that no program gets by asking for any: those begin higher."""
     import socket
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(20_000, 30_000)))
+            return probe.getsockname()[1]
 
 
 def ask(address, name, process, key=""):

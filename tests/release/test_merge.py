@@ -51,16 +51,14 @@ def test_it_is_an_ordinary_16_bit_model_that_answers_as_the_adapter_does(merged,
     assert plain.generation_config.eos_token_id == tokenizer.eos_token_id
 
 
-def test_sums_hold_and_tell_what_changed(merged):
-    folder = merged[1]
+def test_sums_hold_and_tell_what_changed(merged, tmp_path):
+    folder = shutil.copytree(merged[1], tmp_path / "merged")
     assert merge.wrong_sums(folder) == []
     lines = (folder / "SHA256SUMS").read_text().splitlines()
     assert {line.split("  ")[1] for line in lines} >= {"model.safetensors", "config.json", "chat_template.jinja", "merge.json"}
     config_file = folder / "config.json"
-    before = config_file.read_text()
-    config_file.write_text(before + " ")
+    config_file.write_text(config_file.read_text() + " ")
     assert merge.wrong_sums(folder) == ["config.json"]
-    config_file.write_text(before)
 
 
 def test_a_finished_merge_is_kept(merged, merged_run, monkeypatch):
