@@ -6,6 +6,7 @@ In: a preset, a file or a run's config.json, a base, a card, hours. Out: a table
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option, echo
@@ -65,7 +66,7 @@ def plan(
     chosen, shape = _configure(preset, base, changes)
     card, reason = (cards.card(gpu), "") if gpu else cards.card_here(machine.detect().gpu)
     if usd_per_hour is not None:
-        card = cards.priced(card, usd_per_hour)
+        card = replace(card, usd_per_hour=usd_per_hour)
     length_h = hours or chosen.session.hours or pipeline.HOURS
     found = budget.plan(chosen, card, shape, hours=length_h, corpus_words=corpus_words, stage=stage)
     budget.check(found, chosen, card, shape, stage)

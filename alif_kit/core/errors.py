@@ -15,5 +15,5 @@ class StoppedError(RuntimeError):
 
 def first_line(error: Exception, secret: str = "", name: str = "key") -> str:
     """What an error says first, 200 characters at most, `<name>` in the place of the secret; its class where it says nothing."""
-    line = (str(error).splitlines() or [type(error).__name__])[0]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return (line.replace(secret, f"<{name}>") if secret else line)[:200]

@@ -5,7 +5,7 @@ In: gpus.toml, what nvidia-smi found, a base's shape. Out: `Card`, rough tokens 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from alif_kit.core import UserError
 from alif_kit.planner.bases import Shape, fertility, known_bases
@@ -64,11 +64,6 @@ def card_here(gpu: machine.Gpu | None) -> tuple[Card, str]:
         return _usable(min(alike, key=lambda c: abs(c.visible_gib - gpu.vram_gib))), f"{gpu.name} is here"
     reason = f"{gpu.name} is here but not in gpus.toml: the T4's speed is assumed, and that torch sees 97 % of the memory"
     return Card(gpu.name, round(0.97 * gpu.vram_gib, 3), gpu.bf16, t4.tflops, t4.utilisation), reason
-
-
-def priced(on: Card, usd_per_hour: float) -> Card:
-    """The card at another price an hour."""
-    return replace(on, usd_per_hour=usd_per_hour)
 
 
 def words_per_hour(base: Shape, on: Card) -> float:

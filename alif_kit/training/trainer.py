@@ -29,7 +29,7 @@ from alif_kit.planner import bases, budget
 from alif_kit.planner.cards import card_here
 from alif_kit.platforms import mirror
 from alif_kit.platforms.machine import detect
-from alif_kit.training import callback, mixture, parallel, preflight, show, vocabulary
+from alif_kit.training import callback, conversations, mixture, parallel, preflight, show, vocabulary
 from alif_kit.training.callback import Watch
 from alif_kit.training.order import as_data, in_order
 
@@ -37,10 +37,12 @@ from alif_kit.training.order import as_data, in_order
 def pretrain(run: Run) -> dict[str, Any]:
     """Continued pretraining on running text. Returns the stage's summary; a finished stage is not repeated.
 
-    Raises StoppedError when the session ends first: the same call goes on, here or where the mirror is.
+    Raises StoppedError when the session ends first: the same call goes on, here or where the mirror is; UserError, before anything
+    is loaded, for a source of the fine-tuning after it that is certain to be missing.
     """
     if summary := _finished(run, "pretrain"):
         return summary
+    conversations.check(run)
     planned = plan_here(run.config, "pretrain")
     with _stage(run, "pretrain") as facts:
         loaded = load_base(run.config)

@@ -11,7 +11,7 @@ from alif_kit.core import config
 from alif_kit.core.errors import UserError
 from alif_kit.core.records import SeedTask, write_jsonl
 from alif_kit.core.run import Run
-from alif_kit.training import conversations, mixture, show
+from alif_kit.training import conversations, mixture, show, trainer
 
 TASKS = [SeedTask("qa", f"سوال {n}", f"جواب {n}") for n in range(6)]
 ALPACA = {"base.chat_format": "alpaca"}
@@ -223,8 +223,10 @@ def test_a_missing_source_stops_or_is_named(tmp_path, capsys):
     ],
 )
 def test_a_source_that_cannot_be_is_said_before_any_stage(tmp_path, sources, words):
-    with pytest.raises(UserError, match=words):
-        conversations.check(run_with(tmp_path, sources))
+    run = run_with(tmp_path, sources)
+    for early in (conversations.check, trainer.pretrain):
+        with pytest.raises(UserError, match=words):
+            early(run)
 
 
 def test_columns_that_are_not_there_are_named(tmp_path):
