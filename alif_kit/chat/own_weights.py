@@ -16,7 +16,7 @@ from typing import Any
 
 from alif_kit.chat.speech import CONTEXT, Usage, fitting
 from alif_kit.core.config import Base
-from alif_kit.core.errors import StoppedError
+from alif_kit.core.errors import StoppedError, first_line
 from alif_kit.model import unsloth as seam
 from alif_kit.model.chat_format import Message, answer_ends, conversation_text
 from alif_kit.release import weights
@@ -96,8 +96,7 @@ class Weights:
             over.set()
             thread.join()
         if failed:
-            said = (str(failed[0]).strip().splitlines() or [type(failed[0]).__name__])[0]
-            raise StoppedError(f"the model stopped: {said[:200]}") from failed[0]
+            raise StoppedError(f"the model stopped: {first_line(failed[0])}") from failed[0]
 
     def _work(self, ids: list[int], options: dict[str, Any], usage: Usage, over: threading.Event, failed: list[Exception]) -> None:
         import torch
