@@ -155,10 +155,14 @@ def teacher_demo(
 
     from alif_kit.synth.demo.teacher import Faults, serve_forever
 
-    known, rates = sorted(f.name for f in fields(Faults)), pairs(fault)
+    known, rates = sorted(f.name for f in fields(Faults)), pairs(fault, "--fault", "KIND=RATE, for example rate_limit=0.3")
     if unknown := [name for name in rates if name not in known]:
         raise UserError(f"--fault got {unknown[0]!r}; expected one of {', '.join(known)}")
-    serve_forever(port, Faults(**{name: float(value) for name, value in rates.items()}))
+    try:
+        faults = Faults(**{name: float(value) for name, value in rates.items()})
+    except ValueError as error:
+        raise UserError(f"--fault cannot be used: {error}; expected numbers, shares between 0 and 1") from None
+    serve_forever(port, faults)
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

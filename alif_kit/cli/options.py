@@ -24,11 +24,14 @@ PresetOption = Annotated[str, Option("--preset", "--config", help=PRESETS)]
 SetOption = Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help=CHANGE)]
 
 
-def pairs(changes: list[str] | None) -> dict[str, str]:
-    """Names and values of every `--set`. Raises UserError for one that has no `=`."""
+FORM = "FIELD=VALUE, for example teacher.model=gpt-4o-mini"
+
+
+def pairs(changes: list[str] | None, option: str = "--set", form: str = FORM) -> dict[str, str]:
+    """Names and values of every `--set`, or of an option like it. Raises UserError for one that has no `=`."""
     changes = changes or []
     if wrong := [change for change in changes if "=" not in change]:
-        raise UserError(f"--set got {wrong[0]!r}; expected FIELD=VALUE, for example teacher.model=gpt-4o-mini")
+        raise UserError(f"{option} got {wrong[0]!r}; expected {form}")
     split = (change.partition("=") for change in changes)
     return {name.strip(): value.strip() for name, _, value in split}
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.core import Config, UserError
+from alif_kit.core.errors import first_line
 from alif_kit.core.records import Document, read_jsonl
 from alif_kit.languages import pack
 
@@ -90,7 +91,7 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
             for batch in file.iter_batches(PARQUET_ROWS):
                 yield from batch.to_pylist()
     except ArrowInvalid as error:
-        raise UserError(f"{path} is not a Parquet file ({str(error).splitlines()[0]}); expected {FORMS}") from None
+        raise UserError(f"{path} is not a Parquet file ({first_line(error)}); expected {FORMS}") from None
 
 
 def _hub_rows(name: str, config: str | None, split: str) -> Iterator[dict[str, Any]]:
@@ -110,7 +111,7 @@ def _hub_rows(name: str, config: str | None, split: str) -> Iterator[dict[str, A
 
 def _reason(name: str, config: str | None, split: str, error: Exception) -> str:
     """One sentence on why a Hub set cannot be read, and what to do."""
-    said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    said = first_line(error).rstrip(".")
     whole = ":".join((name, config or "", split))
     if "gated" in said.lower() or "gated" in type(error).__name__.lower():
         advice = f"accept its terms at https://huggingface.co/datasets/{name} and set HF_TOKEN"

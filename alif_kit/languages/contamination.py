@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.core import UserError
+from alif_kit.core.errors import first_line
 from alif_kit.core.records import read_jsonl
 from alif_kit.languages.text import comparison_tokens
 
@@ -89,7 +90,7 @@ def _hub_rows(source: str) -> Iterable[Any]:
     try:
         return load_dataset(name, config or None, split=split or "test", streaming=True)
     except Exception as error:  # the library raises some ten kinds for a set that is absent, gated or offline
-        raise UserError(f"the evaluation set {source} cannot be loaded: {str(error).splitlines()[0]}") from None
+        raise UserError(f"the evaluation set {source} cannot be loaded: {first_line(error)}") from None
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from alif_kit.core import Config, StoppedError, UserError
 from alif_kit.core.config import Base
+from alif_kit.core.errors import first_line
 from alif_kit.model.chat_format import answer_ends
 
 VOCAB_MODULES = ("embed_tokens", "lm_head")
@@ -77,7 +78,7 @@ def load(base: Base, path: str | Path, adapter: Path | None = None) -> Loaded:
                 trust_remote_code=False,
             )
     except OSError as error:
-        raise UserError(f"base.model {path} cannot be loaded: {str(error).splitlines()[0]}") from None
+        raise UserError(f"base.model {path} cannot be loaded: {first_line(error)}") from None
     if adapter is not None:
         from peft import PeftModel
 

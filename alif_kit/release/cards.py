@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.core import Run, UserError
+from alif_kit.core.errors import first_line
 from alif_kit.core.records import write_atomic
 
 SUFFIXES = {"merged": "", "adapter": "-LoRA", "gguf": "-GGUF"}
@@ -98,7 +99,7 @@ def check(page: str) -> str:
     try:
         card = ModelCard(page)
     except ValueError as error:
-        raise UserError(f"the model card is not what the Hub reads: {str(error).splitlines()[0]}") from None
+        raise UserError(f"the model card is not what the Hub reads: {first_line(error)}") from None
     lacking = [name for name in ("language", "license", "library_name", "pipeline_tag") if not card.data.get(name)]
     if lacking:
         raise UserError(f"the model card's front matter lacks {lacking[0]}; expected language, licence, library and task")

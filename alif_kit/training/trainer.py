@@ -18,6 +18,7 @@ from typing import Any
 
 from alif_kit.core import Config, Run, StoppedError
 from alif_kit.core.config import Optimisation
+from alif_kit.core.errors import first_line
 from alif_kit.core.progress import bar
 from alif_kit.core.records import write_json
 from alif_kit.core.run import latest_json
@@ -227,7 +228,7 @@ def _memory_advice(watch: Watch, error: Exception) -> str:
     half = max(1, opt.batch_size // 2)
     steps = opt.gradient_accumulation * opt.batch_size // half
     parts = ", ".join(f"{name} {gib:.1f}" for name, gib in watch.planned.parts.items()) if watch.planned else "not planned on a CPU"
-    said = str(error).splitlines()[0][:120]
+    said = first_line(error)[:120]
     return (
         f"the GPU is out of memory ({said}; planned GiB: {parts}); the last checkpoint in {watch.folder} is kept. In a new run set "
         f"{stage}.batch_size={half} and {stage}.gradient_accumulation={steps}, or a smaller base.max_seq_length; "

@@ -42,6 +42,9 @@ def test_the_version():
         (["report"], "holds no config.json"),
         (["base", "llama"], "base is 'llama'"),
         (["teacher", "demo", "--fault", "boredom=1"], "--fault got 'boredom'"),
+        (["teacher", "demo", "--fault", "slow"], "--fault got 'slow'; expected KIND=RATE"),
+        (["teacher", "demo", "--fault", "slow=often"], "could not convert string to float: 'often'; expected numbers"),
+        (["teacher", "demo", "--fault", "slow=2"], "slow is not between 0 and 1"),
         (["synth", "dropped"], "holds no config.json"),
     ],
 )

@@ -22,7 +22,7 @@ def merged_base(path, base="tiny", **changes):
 
 
 def form(name, size, bits, right, speed=10.0):
-    """A form as quant_measure leaves it: bits per byte of four documents, right or wrong on six questions."""
+    """A form as quantisation.measure leaves it: bits per byte of four documents, right or wrong on six questions."""
     scores = {"documents_ur": [[str(n), value, 100] for n, value in enumerate(bits)]}
     scores["choice"] = [[str(n), value, 1] for n, value in enumerate(right)]
     speeds = {"prompt_tokens_per_second": 100.0, "generation_tokens_per_second": speed}
