@@ -87,7 +87,8 @@ class Weights:
         from transformers import TextIteratorStreamer
 
         streamer = TextIteratorStreamer(self.loaded.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        options, over, failed = {**options, "streamer": streamer}, threading.Event(), []
+        options |= {"streamer": streamer, "pad_token_id": self.loaded.tokenizer.pad_token_id}
+        options["eos_token_id"], over, failed = sorted(self.ends()), threading.Event(), []
         thread = threading.Thread(target=self._work, args=(ids, options, usage, over, failed), daemon=True)
         thread.start()
         try:
@@ -102,14 +103,12 @@ class Weights:
         import torch
         from transformers import StoppingCriteriaList
 
-        model, ends = self.loaded.model, self.ends()
-
         def after_each_token(rows: Any, _: Any, **__: Any) -> Any:
-            usage.by_itself = int(rows[0, -1]) in ends
+            usage.by_itself = int(rows[0, -1]) in options["eos_token_id"]
             usage.tokens = rows.shape[1] - len(ids) - usage.by_itself
             return torch.full((len(rows),), over.is_set(), device=rows.device)
 
-        options |= {"eos_token_id": sorted(ends), "pad_token_id": self.loaded.tokenizer.pad_token_id}
+        model = self.loaded.model
         try:
             with torch.no_grad(), model.disable_adapter() if self.bare_of else contextlib.nullcontext():
                 row = torch.tensor([ids], device=self.loaded.device)

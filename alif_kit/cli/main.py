@@ -147,7 +147,7 @@ FAULT = "Misbehave on purpose, e.g. `--fault rate_limit=0.3`; may be repeated."
 
 @teacher_app.command("demo")
 def teacher_demo(
-    port: Annotated[int, Option(help="Port on the loopback address; 0 picks a free one.")] = 0,
+    port: Annotated[int, Option(min=0, max=65535, help="Port on the loopback address; 0 picks a free one.")] = 0,
     fault: Annotated[list[str] | None, Option(metavar="KIND=RATE", help=FAULT)] = None,
 ) -> None:
     """Serve the embedded demonstration teacher. It fills templates: no substitute for a real teacher."""

@@ -87,7 +87,7 @@ def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Config:
             raise UserError(unknown(name, rows_of(Config())))
         within[last] = value
     try:  # checked as a whole: of two changes that belong together, either may come first
-        return Config(**values)
+        return TypeAdapter(Config).validate_python(values)
     except ValidationError as error:
         raise UserError(sentence(error.errors()[0], rows_of(Config()))) from None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from alif_kit.core.errors import UserError
+from alif_kit.core.errors import UserError, first_line
 from alif_kit.core.records import write_atomic
 from alif_kit.evaluation import metrics
 from alif_kit.evaluation.shared_prefix import language_model
@@ -127,7 +127,7 @@ def _named(task: str) -> Any:
     except UserError:
         raise
     except (KeyError, ValueError, OSError, RuntimeError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        said = first_line(error)[:160]
         raise UserError(
             f"lm-eval cannot run {task} ({said}); its data comes from the Hub: check network, HF_TOKEN and name"
         ) from error

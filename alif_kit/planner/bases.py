@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.core import UserError
+from alif_kit.core.errors import first_line
 from alif_kit.languages import pack
 from alif_kit.model import base_table, tiny_base
 from alif_kit.platforms import machine
@@ -132,9 +133,8 @@ def _download(name: str) -> Path:
             raise UserError(f"base {name!r} is not in bases.toml, nor in the cache, and the Hub cannot be reached; {advice}")
         return Path(hf_hub_download(name, "config.json", token=machine.find_secret("HF_TOKEN") or None))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        said = (str(error).strip().splitlines() or ["no answer"])[0]
         where = "is not in bases.toml and the Hub does not give its config.json"
-        raise UserError(f"base {name!r} {where} ({said}); {advice}") from None
+        raise UserError(f"base {name!r} {where} ({first_line(error)}); {advice}") from None
 
 
 def from_config(name: str, config: dict[str, Any]) -> Shape:

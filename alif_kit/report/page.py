@@ -17,7 +17,7 @@ from alif_kit import __version__
 from alif_kit.core.figures import ACCENT, FAINT, INK, SECOND, figure, svg
 from alif_kit.core.records import Example, read_jsonl, write_atomic
 from alif_kit.core.run import Run
-from alif_kit.core.run import latest_json as latest_json
+from alif_kit.core.run import latest_json as latest_json  # for the lessons
 from alif_kit.languages import pack
 from alif_kit.languages.text import urdu_purity
 from alif_kit.report import evaluation, release

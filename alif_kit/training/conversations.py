@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.core import Run, UserError
+from alif_kit.core.errors import first_line
 from alif_kit.core.records import read_jsonl, stable_id
 from alif_kit.languages.contamination import rows_of
 from alif_kit.model.chat_format import Message
@@ -138,10 +139,9 @@ def _hub_rows(source: Source) -> Iterator[Any]:
     try:
         yield from load_dataset(source.hub, source.config or None, split=source.split, streaming=source.read > 0)
     except Exception as error:  # the library raises some ten kinds for a set that is absent, gated or offline
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"the source {source.name} cannot be loaded from {source.hub} ({reason}); check the network and its licence page, "
-            "take it out of mixture.sources, or set mixture.skip_missing"
+            f"the source {source.name} cannot be loaded from {source.hub} ({first_line(error)}); check the network and its licence "
+            "page, take it out of mixture.sources, or set mixture.skip_missing"
         ) from None
 
 

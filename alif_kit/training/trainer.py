@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core import Config, Run, StoppedError
+from alif_kit.core import Config, Run, StoppedError, UserError
 from alif_kit.core.config import Optimisation
 from alif_kit.core.errors import first_line
 from alif_kit.core.progress import bar
@@ -38,12 +38,11 @@ from alif_kit.training.order import as_data, in_order
 def pretrain(run: Run) -> dict[str, Any]:
     """Continued pretraining on running text. Returns the stage's summary; a finished stage is not repeated.
 
-    Raises StoppedError when the session ends first: the same call goes on, here or where the mirror is; UserError, before anything
-    is loaded, for a source of the fine-tuning after it that is certain to be missing.
+    Raises StoppedError when the session ends first: the same call goes on, here or where the mirror is.
     """
     if summary := _finished(run, "pretrain"):
         return summary
-    conversations.check(run)
+    _announce_missing(run)
     planned = plan_here(run.config, "pretrain")
     with _stage(run, "pretrain") as facts:
         loaded = load_base(run.config)
@@ -52,6 +51,17 @@ def pretrain(run: Run) -> dict[str, Any]:
             held_out = blocks.held_out_rows(run, loaded.tokenizer) if run.config.pretrain.eval_steps else None
         _attach(run, loaded)
         return _train(Watch(run, "pretrain", planned), loaded, data, held_out, counts, facts)
+
+
+def _announce_missing(run: Run) -> None:
+    """Say which source of the fine-tuning after this stage is certain to be missing: hours are left to bring it."""
+    try:
+        missing = conversations.check(run)
+    except UserError as error:
+        print(f"before fine-tuning: {error}", file=sys.stderr)
+    else:
+        for name in missing:
+            print(f"fine-tuning will go on without {name}, as mixture.skip_missing asks", file=sys.stderr)
 
 
 def finetune(run: Run) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,13 @@ def test_every_module_says_what_it_is():
 def test_each_room_says_what_comes_in_what_goes_out_what_it_writes_and_uses(room):
     said = docstring(PACKAGE / room / "__init__.py")
     assert said.lower().startswith(f"{room}: ") and all(f"{word}: " in said for word in ("In", "Out", "Writes", "Uses"))
+
+
+@pytest.mark.parametrize("room", sorted(set().union(*FLOORS) - {"pipeline", "cli", "notebook"}))
+def test_the_rooms_that_a_room_says_it_uses_are_those_that_it_imports(room):
+    said = re.sub(r" \(.*?\)", "", docstring(PACKAGE / room / "__init__.py").replace("\n", " ")).split("Uses: ")[1].split(".")[0]
+    used = set().union(*(rooms_used(path.read_text("utf-8")) for path in (PACKAGE / room).rglob("*.py"))) - {room}
+    assert used == (set() if said == "no other room" else set(said.split(", ")))
 
 
 @pytest.mark.parametrize("room", ["", *sorted(set().union(*FLOORS) - {"pipeline"})])

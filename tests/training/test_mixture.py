@@ -8,7 +8,7 @@ import pytest
 from letters import Letters
 
 from alif_kit.core import config
-from alif_kit.core.errors import UserError
+from alif_kit.core.errors import StoppedError, UserError
 from alif_kit.core.records import SeedTask, write_jsonl
 from alif_kit.core.run import Run
 from alif_kit.training import conversations, mixture, show, trainer
@@ -223,10 +223,26 @@ def test_a_missing_source_stops_or_is_named(tmp_path, capsys):
     ],
 )
 def test_a_source_that_cannot_be_is_said_before_any_stage(tmp_path, sources, words):
-    run = run_with(tmp_path, sources)
-    for early in (conversations.check, trainer.pretrain):
-        with pytest.raises(UserError, match=words):
-            early(run)
+    with pytest.raises(UserError, match=words):
+        conversations.check(run_with(tmp_path, sources))
+
+
+@pytest.mark.parametrize(
+    "lenient, said",
+    [
+        (False, "before fine-tuning: mixture.sources names nowhere.jsonl, which is not there"),
+        (True, "fine-tuning will go on without nowhere.jsonl, as mixture.skip_missing asks"),
+    ],
+)
+def test_pretraining_says_what_fine_tuning_will_miss_and_goes_on(tmp_path, capsys, monkeypatch, lenient, said):
+    def begin(config, stage):
+        raise StoppedError("begun")
+
+    monkeypatch.setattr(trainer, "plan_here", begin)
+    run = run_with(tmp_path, {"own": 0, "nowhere.jsonl": 0}, **{"mixture.skip_missing": lenient})
+    with pytest.raises(StoppedError, match="begun"):
+        trainer.pretrain(run)
+    assert said in capsys.readouterr().err
 
 
 def test_columns_that_are_not_there_are_named(tmp_path):

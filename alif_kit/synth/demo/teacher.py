@@ -58,8 +58,11 @@ class Faults:
 
     def __post_init__(self) -> None:
         for names in (self.TRANSPORT, self.CONTENT, ("slow",)):
-            if min(getattr(self, n) for n in names) < 0 or sum(getattr(self, n) for n in names) > 1:
+            shares = [getattr(self, n) for n in names]
+            if not (min(shares) >= 0 and sum(shares) <= 1):  # so that NaN is refused too
                 raise ValueError(f"{' + '.join(names)} is not between 0 and 1; each is a share of the requests")
+        if not (self.retry_after_s >= 0 and self.latency_s >= 0):
+            raise ValueError("retry_after_s or latency_s is below 0; both are seconds")
 
     def draw(self, names: tuple[str, ...], rng: random.Random) -> str:
         """At most one of the named faults, each with its own probability."""
