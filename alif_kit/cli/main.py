@@ -129,10 +129,11 @@ def doctor() -> None:
     print_table(("what", "found", "advice"), examine(), f"alif_kit {ak.__version__}")
 
 
+BASE = "`tiny`: the smoke preset's; `gemma-270m`: Gemma 3 270M, which writes Urdu; `smollm2`: SmolLM2-135M, English."
+
+
 @app.command()
-def base(
-    name: Annotated[str, Argument(help="`tiny`: the small Llama of the smoke preset; `smollm2`: SmolLM2-135M.")] = "tiny",
-) -> None:
+def base(name: Annotated[str, Argument(help=BASE)] = "tiny") -> None:
     """Build a base checkpoint that needs no hub, and print its folder."""
     from alif_kit.model.without_hub import BUILDERS
 

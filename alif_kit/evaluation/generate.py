@@ -23,7 +23,7 @@ class Answer:
 
 
 def text_nll(loaded: seam.Loaded, text: str, window: int) -> float:
-    """Nats of a text, each token counted once; windows of `window` tokens overlap by half so that each has context."""
+    """Nats of a text, each token counted once, in windows of `window` tokens (see `windowed_nll`)."""
     return windowed_nll(text_ids(loaded.tokenizer, text), window, partial(piece_nll, loaded.model))
 
 
@@ -34,13 +34,18 @@ def text_ids(tokenizer: Any, text: str) -> list[int]:
 
 
 def windowed_nll(ids: list[int], window: int, nats: Callable[[list[int], int], float]) -> float:
-    """Sum over overlapping windows; `nats(piece, skip)` gives those of a piece's tokens 1.., less the first `skip` of them."""
-    total, done = 0.0, 1
+    """Nats of ids[1:], each once, over windows of `window` tokens that all begin with ids[0], the token that begins a text.
+
+    A window scores what the one before left, and reads `window // 2` tokens before that as context: the stride is
+    `window - 1 - window // 2`. Without its first token Gemma is far off: 4.39 bits per byte of long Urdu, not 3.47.
+    `nats(piece, skip)` gives those of a piece's tokens 1.., less the first `skip` of them.
+    """
+    total, done = nats(ids[:window], 0), min(window, len(ids))
     while done < len(ids):
-        first = max(0, done - window // 2) if done > 1 else 0
-        piece = ids[first : first + window]
-        total += nats(piece, done - first - 1)
-        done = first + len(piece)
+        context = min(window // 2, window - 2)
+        piece = ids[:1] + ids[done - context : done - context + window - 1]
+        total += nats(piece, context)
+        done += len(piece) - 1 - context
     return total
 
 

