@@ -6,7 +6,8 @@ chat tokens are untrained and would give NaN or endless answers.
 
 A conversation is a list of messages, `{"role": "user", "content": …}`; a user's message may hold its material apart, as `input`,
 which the Alpaca frame has a place for. The loss is taken on the answers only, on each of them: `response_markers` finds the text
-that opens one. Templates that can think (Qwen3) are asked not to: their empty `<think>` block stands before the last answer.
+that opens one. For every template the prompt of an answer is how its training text begins, and what is learnt begins right after
+it. Templates that can think (Qwen3) are asked not to: an empty `<think>` block, never learnt, stands before each answer.
 """
 
 from __future__ import annotations
@@ -72,25 +73,50 @@ def _alpaca(messages: list[Message], eos: str) -> list[str]:
     return pieces
 
 
+DATE = "26 Jul 2024"
+"""Llama-3.2's template prints today's date unless it is told one: the same conversation must give the same ids tomorrow."""
+
+
 def _apply(tokenizer: Any, messages: list[Message]) -> str:
-    opened = messages[-1]["role"] == "user"
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened, enable_thinking=False)
+    """Through the native template, with the same empty thought before each answer: templates that can think write it before the
+    last answer and in the prompt, never before an earlier one, so that the prompt of that answer would not be how its text begins.
+    """
+    text, opening = _render(tokenizer, messages), _opening(tokenizer, thinking=True)
+    thought = _opening(tokenizer, thinking=False).removeprefix(opening)
+    return text.replace(opening + thought, opening).replace(opening, opening + thought) if thought else text
+
+
+def _opening(tokenizer: Any, thinking: bool) -> str:
+    """What stands between a user's text and the answer."""
+    return _render(tokenizer, [{"role": "user", "content": "USERTEXT"}], thinking).split("USERTEXT")[1]
+
+
+def _render(tokenizer: Any, messages: list[Message], thinking: bool = False) -> str:
+    options = {"add_generation_prompt": messages[-1]["role"] == "user", "enable_thinking": thinking, "date_string": DATE}
+    return tokenizer.apply_chat_template(messages, tokenize=False, **options)
 
 
 def takes_system(tokenizer: Any) -> bool:
-    """Whether the template shows a system message: some raise an error (Gemma 2), some drop it without a word."""
+    """Whether the template shows a system message alike in prompts and in training texts of one turn and of two.
+
+    Some raise an error (Gemma 2), some drop it without a word, some show it before the last message only (Mistral-Nemo).
+    """
     from jinja2.exceptions import TemplateError
 
-    probe = [{"role": "system", "content": "SYSTEMTEXT"}, {"role": "user", "content": "USERTEXT"}]
+    turns = [{"role": "system", "content": "SYSTEMTEXT"}, *_TURNS]
     try:
-        return "SYSTEMTEXT" in _apply(tokenizer, probe)
+        *prompts, whole = (_apply(tokenizer, turns[:length]) for length in (2, 4, 5))
     except TemplateError:
         return False
+    return "SYSTEMTEXT" in prompts[0] and all(whole.startswith(prompt) for prompt in prompts)
+
+
+_TURNS = [{"role": "user", "content": "USERTEXT"}, {"role": "assistant", "content": "ANSWERTEXT"}] * 2
 
 
 def _probe(tokenizer: Any) -> str:
     """Two turns through the native template."""
-    return _apply(tokenizer, [{"role": "user", "content": "USERTEXT"}, {"role": "assistant", "content": "ANSWERTEXT"}] * 2)
+    return _apply(tokenizer, _TURNS)
 
 
 def response_markers(tokenizer: Any, chat_format: str) -> tuple[str, str]:
@@ -117,6 +143,14 @@ def answer_ends(tokenizer: Any, chat_format: str) -> set[int]:
         tail = tokenizer(_probe(tokenizer).rsplit("ANSWERTEXT", 1)[1], add_special_tokens=False)["input_ids"]
         ends |= {i for i in tail[:1] if tokenizer.decode([i]) in control_texts(tokenizer, chat_format)}
     return ends
+
+
+def frame_ids(tokenizer: Any, chat_format: str) -> set[int]:
+    """Ids of the control tokens that the frame is made of: `<start_of_turn>` is not among Gemma's `all_special_ids`."""
+    if chat_format == "alpaca" or not tokenizer.chat_template:
+        return set()
+    used = set(tokenizer(_probe(tokenizer), add_special_tokens=False)["input_ids"])
+    return {number for number, token in tokenizer.added_tokens_decoder.items() if token.special} & used
 
 
 def control_texts(tokenizer: Any, chat_format: str) -> set[str]:

@@ -79,6 +79,7 @@ def load(base: Base, path: str | Path, adapter: Path | None = None) -> Loaded:
             )
     except OSError as error:
         raise UserError(f"base.model {path} cannot be loaded: {first_line(error)}") from None
+    tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # on a card, a base that also sees comes with a processor (unsloth#2213)
     if adapter is not None:
         from peft import PeftModel
 

@@ -25,7 +25,7 @@ from alif_kit.core.run import latest_json
 from alif_kit.corpus import blocks
 from alif_kit.model import unsloth as seam
 from alif_kit.model import without_hub
-from alif_kit.model.chat_format import answer_ends, response_markers
+from alif_kit.model.chat_format import answer_ends, frame_ids, response_markers
 from alif_kit.planner import bases, budget
 from alif_kit.planner.cards import card_here
 from alif_kit.platforms import mirror
@@ -160,7 +160,9 @@ def _attach(run: Run, loaded: seam.Loaded) -> None:
     """A fresh adapter; where rows of the vocabulary are trained, those that the language uses."""
     rows, lora = None, run.config.lora
     if lora.train_vocab == "rows":
-        rows = vocabulary.rows_in_use(loaded.tokenizer, blocks.training_texts(run), lora.vocab_coverage)
+        frame = frame_ids(loaded.tokenizer, run.config.base.chat_format)
+        size = loaded.model.get_input_embeddings().weight.shape[0]
+        rows = vocabulary.rows_in_use(loaded.tokenizer, blocks.training_texts(run), lora.vocab_coverage, frame, size)
     seam.attach(loaded, run.config, rows)
 
 

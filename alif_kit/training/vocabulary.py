@@ -11,18 +11,22 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def rows_in_use(tokenizer: Any, texts: Iterable[str], coverage: float) -> list[int]:
-    """Ids of the fewest tokens that make up `coverage` of the texts' tokens, and of all special tokens, in order.
+def rows_in_use(
+    tokenizer: Any, texts: Iterable[str], coverage: float, frame: Iterable[int] = (), size: int | None = None
+) -> list[int]:
+    """Ids of the fewest tokens that make up `coverage` of the texts' tokens, of all special tokens and of the frame, in order.
+
+    `size`: rows of the matrix; Gemma-3's tokenizer lists one token beyond it, `<image_soft_token>`.
 
     Counts `aaab`, one letter a token, coverage 0.75: the row of `a` alone.
     """
     counts: Counter[int] = Counter()
     for text in texts:
         counts.update(tokenizer(text, add_special_tokens=False)["input_ids"])
-    wanted, seen, rows = coverage * counts.total(), 0, set(tokenizer.all_special_ids)
+    wanted, seen, rows = coverage * counts.total(), 0, {*tokenizer.all_special_ids, *frame}
     for token, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
         if seen >= wanted:
             break
         rows.add(token)
         seen += count
-    return sorted(rows)
+    return sorted(row for row in rows if row < size)

@@ -58,7 +58,7 @@ TEMPLATES = {
         ("<|im_start|>", "<|im_end|>"),
         "<|im_end|>",
         "<|im_start|>user\n",
-        "<|im_start|>assistant\n",
+        "<|im_start|>assistant\n<think>\n\n</think>\n\n",
     ),
 }
 
@@ -125,7 +125,7 @@ def test_markers_are_read_off_the_template(name):
         ("llama", ["صبح بخیر<|eot_id|>", "شام بخیر<|eot_id|>"]),
         ("gemma", ["صبح بخیر<end_of_turn>\n", "شام بخیر<end_of_turn>\n"]),
         ("chatml", ["صبح بخیر<|im_end|>", "شام بخیر<|im_end|>"]),
-        ("qwen3", ["صبح بخیر<|im_end|>", "<think>\n\n</think>\n\nشام بخیر<|im_end|>"]),
+        ("qwen3", ["صبح بخیر<|im_end|>", "شام بخیر<|im_end|>"]),
     ],
 )
 def test_the_loss_is_on_every_answer_and_its_end(name, expected):
