@@ -18,6 +18,10 @@ def bar(label: str, total: int) -> Iterator[Update]:
     if in_notebook():
         yield _page_bar(label, total)
         return
+    if not sys.stderr.isatty():
+        with _log_bar(label, total) as update:
+            yield update
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -32,6 +36,39 @@ def bar(label: str, total: int) -> Iterator[Update]:
     with Progress(*columns, console=Console(file=sys.stderr)) as progress:
         task = progress.add_task(label, total=total, note="")
         yield lambda done, note="", total=total: progress.update(task, completed=done, note=note, total=total)
+
+
+LOG_SECONDS = 30.0
+
+
+@contextmanager
+def _log_bar(label: str, total: int | None) -> Iterator[Update]:
+    """For nohup, CI and pipes: a whole line every half a minute and one at the end, so that `tail` shows where the work is."""
+    began = spoke = time.monotonic()
+    latest: tuple[int, int | None, str] = (0, total, "")
+
+    def say() -> None:
+        done, total, note = latest
+        said = f"{label}: {_counted(done, total, time.monotonic() - began)}"
+        print(f"{said}, {note}" if note else said, file=sys.stderr, flush=True)
+
+    def update(done: int, note: str = "", total: int | None = total) -> None:
+        nonlocal spoke, latest
+        latest = done, total, note
+        if time.monotonic() - spoke >= LOG_SECONDS:
+            spoke = time.monotonic()
+            say()
+
+    try:
+        yield update
+    finally:
+        say()
+
+
+def _counted(done: int, total: int | None, seconds: float) -> str:
+    """`"3 of 12, 60 s, about 180 s to go"`."""
+    left = f", about {seconds / done * (total - done):,.0f} s to go" if total and 0 < done < total else ""
+    return f"{done:,} of {total:,}, {seconds:,.0f} s{left}" if total else f"{done:,}, {seconds:,.0f} s"
 
 
 def in_notebook() -> bool:
@@ -96,7 +133,5 @@ def _page_line(label: str, done: int, total: int | None, note: str, seconds: flo
     from html import escape
 
     size = f'value="{done}" max="{total}"' if total else ""
-    left = f", about {seconds / done * (total - done):,.0f} s to go" if total and 0 < done < total else ""
-    counted = f"{done:,} of {total:,}" if total else f"{done:,}"
     drawn = f'<code>{escape(label)}</code> <progress {size} style="width:14em"></progress>'
-    return f"{drawn} {counted}, {seconds:,.0f} s{left} {escape(note)}"
+    return f"{drawn} {_counted(done, total, seconds)} {escape(note)}"
