@@ -19,6 +19,7 @@ $(VENV)/ready: requirements.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $$($(EXTRA) unsloth)
 	touch $@
+	@echo 'everything is in $(VENV); for the command alif in this terminal: source $(BIN)/activate'
 
 setup: $(VENV)/ready ## install everything into .venv
 

@@ -72,7 +72,7 @@ def gate(
     Guarded: native knowledge, English, answers that can be read, stopping, Urdu purity, safety. The margins are `gate.*`, e.g.
     `--set gate.retention=0.05`.
     """
-    opened = open_run(run, preset, changes)
+    opened = open_run(run, preset, changes, new=False)
     result = ak.gate(opened)
     if as_json:
         echo(json.dumps(result, ensure_ascii=False, indent=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -171,6 +172,14 @@ def _print_summary(summary: dict[str, Any]) -> None:
         echo(f"{name:<28}{value}")
 
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def _of_the_system(error: OSError) -> str:
+    said = f"{error.strerror or error} ({error.filename})" if error.filename else str(error.strerror or error)
+    return f"{said}; what was written before is whole" + (", make room and run again" if error.errno in FULL else "")
+
+
 def main() -> None:
     """Entry point: errors become one sentence and an exit code (2: correct the input, 1: a service or the disk failed)."""
     try:
@@ -180,6 +189,6 @@ def main() -> None:
             raise
         said = str(error)
         if isinstance(error, OSError):
-            said = f"{error.strerror or error} ({error.filename}); what was written before is whole, make room and run again"
+            said = _of_the_system(error)
         echo(f"alif: {said}", err=True)
         sys.exit(getattr(error, "exit_code", 1))

@@ -45,11 +45,16 @@ def folder_of(path: Path | None) -> Path:
     return path or machine.durable_folder() / "default"
 
 
-def open_run(path: Path | None, preset: str, changes: list[str] | None) -> ak.Run:
-    """The run a command works in: an existing folder keeps its configuration unless the command names another."""
+def open_run(path: Path | None, preset: str, changes: list[str] | None, *, new: bool = True) -> ak.Run:
+    """The run a command works in: an existing folder keeps its configuration unless the command names another.
+
+    Raises UserError for a folder without a run where none is to be made (`new` False).
+    """
     from alif_kit.platforms import mirror
 
     folder = folder_of(path)
+    if not new:
+        ak.Run.resume(folder)
     source: str | Path = preset
     if preset == "auto" and (folder / "config.json").is_file():
         source = folder / "config.json"

@@ -30,7 +30,7 @@ def merge(run: RunOption = None, preset: PresetOption = "auto", changes: SetOpti
     by how much they differ. Do this before vLLM, GGUF or the Hub: an adapter with trained vocabulary is gigabytes, and vLLM
     refuses it.
     """
-    opened = open_run(run, preset, changes)
+    opened = open_run(run, preset, changes, new=adapter is not None)
     found = ak.merge(opened, adapter)
     echo(f"logits differ by at most {found['largest_difference']:.2%} of their range ({found['tolerance']:.0%} allowed)")
     echo(f"the same likeliest token in {found['same_top_token']:.1%} of the places; answers end at {found['ends']}")
@@ -49,7 +49,7 @@ def gguf(
     f16 and q8_0 need no compiler (`pip install 'alif-kit[release]'`); k-quants need llama.cpp (`pip install 'alif-kit[llama]'`).
     Each file is opened and read back: template, stop tokens, and, with llama.cpp, its answers beside the merged model's.
     """
-    opened = open_run(run, preset, changes)
+    opened = open_run(run, preset, changes, new=False)
     for path, found in ak.gguf(opened, quant.split(","), ollama_create).items():
         echo(f"{path.name}: {path.stat().st_size / 1e6:,.0f} MB{_said(found)}")
     echo(f"gguf: {opened.file('release', 'gguf')}")
@@ -88,7 +88,7 @@ def quant_study(
     from alif_kit import pipeline
     from alif_kit.quantisation import study
 
-    opened = open_run(run, preset, changes)
+    opened = open_run(run, preset, changes, new=False)
     results = pipeline.quant_study(opened, [form.strip() for form in forms.split(",") if form.strip()], limit)
     print_table(*study.table(results, opened.config.language))
     for form, reason in results["missing"].items():

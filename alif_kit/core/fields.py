@@ -135,6 +135,7 @@ def sentence(fault: dict[str, Any], rows: list[Row]) -> str:
 def unknown(name: str, rows: list[Row]) -> str:
     """`unknown field pretrain.max_step; did you mean pretrain.max_steps?`, or what its table has."""
     table, known = name.rpartition(".")[0], [row.name for row in rows]
-    inside = [n for n in known if n.startswith(f"{table}.")] if table else list(dict.fromkeys(n.partition(".")[0] for n in known))
+    tables = list(dict.fromkeys(n.partition(".")[0] for n in known))
+    inside = [n for n in known if table and n.startswith(f"{table}.")]
     near = difflib.get_close_matches(name, known, 1, 0.8)
-    return f"unknown field {name}; " + (f"did you mean {near[0]}?" if near else f"expected one of {', '.join(inside) or 'none'}")
+    return f"unknown field {name}; " + (f"did you mean {near[0]}?" if near else f"expected one of {', '.join(inside or tables)}")

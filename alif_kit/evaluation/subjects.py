@@ -21,6 +21,7 @@ from alif_kit.evaluation.generate import Answer, answer_all
 from alif_kit.evaluation.sets import Item
 from alif_kit.model import unsloth as seam
 from alif_kit.model.chat_format import Message, answer_ends, conversation_text, message_text
+from alif_kit.model.without_hub import BUILDERS
 from alif_kit.platforms import machine
 from alif_kit.teacher.client import ChatClient, run_async
 
@@ -73,7 +74,8 @@ def of_run(run: Run, resolve: Callable[[str], str]) -> list[Subject]:
 def against(model: str, base: str, resolve: Callable[[str], str]) -> list[Subject]:
     """A base and any model beside it: an adapter's folder (which goes onto that base), a whole model, or `http…/v1#NAME`.
 
-    `resolve` turns a configured name into a folder or Hub id. Raises UserError for an address without a name.
+    `resolve` turns a configured name into a folder or Hub id. Raises UserError for an address without a name and, before anything
+    is measured, for a model that is certain not to be found.
     """
     return [_subject("base", base, base, resolve), _subject("model", model, base, resolve)]
 
@@ -83,7 +85,18 @@ def _subject(name: str, model: str, base: str, resolve: Callable[[str], str]) ->
     subject = Subject(name, model, partial(resolve, base if adapter else model), adapter)
     if subject.is_endpoint and not model.partition("#")[2]:
         raise UserError(f"the endpoint {model} names no model; expected the address, then # and the model's name")
+    if not subject.is_endpoint and not _may_be_found(model):
+        raise UserError(
+            f"the model {model} is not there; expected a folder, a Hub id OWNER/NAME, {', '.join(BUILDERS)}, or http…/v1#NAME"
+        )
     return subject
+
+
+def _may_be_found(model: str) -> bool:
+    """A folder, a name that the kit builds, or what looks like a Hub id and like no path on this machine."""
+    owner, slash, name = model.partition("/")
+    hub_id = slash and "/" not in name and owner not in ("", ".", "..", "~") and not Path(owner).is_dir()
+    return Path(model).is_dir() or model in BUILDERS or bool(hub_id)
 
 
 class Respondent:

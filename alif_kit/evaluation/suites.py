@@ -148,6 +148,8 @@ def _put_questions(run: Run, respondent: Respondent, work: Work, kept: dict[str,
             done += len(batch)
 
 
+READING = "each window begins as the text does"
+"""How documents are read; another word when that changes, so that nats read in two ways are not compared."""
 ROUND = 128
 """Questions asked before their rows are written: what a kill can lose, and enough to sort by length."""
 
@@ -172,7 +174,8 @@ def _path(run: Run, subject: Subject, work: Work) -> Path:
 
 
 def _mark(run: Run, subject: Subject, work: Work) -> str:
-    return stable_id(subject.identity(), work.fingerprint(), run.config.base.max_seq_length, run.config.mixture.system)
+    how = [READING] if work.documents else []
+    return stable_id(subject.identity(), work.fingerprint(), run.config.base.max_seq_length, run.config.mixture.system, *how)
 
 
 def _is_done(run: Run, subject: Subject, work: Work) -> bool:

@@ -26,6 +26,19 @@ def test_every_command_has_a_sentence_of_help():
             assert getattr(parameter, "help", None), (name, parameter.name)
 
 
+def test_what_needs_a_run_makes_none(tmp_path):
+    for command in ("gate", "merge", "gguf", "quant-study"):
+        done = alif(command, "--run", str(tmp_path / "none"))
+        assert done.returncode == 2 and "holds no config.json" in done.stderr, command
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_where_a_run_should_be_is_not_called_a_full_disk(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = alif("generate", "--preset", "smoke", "--run", str(tmp_path / "file"))
+    assert done.returncode == 1 and "File exists" in done.stderr and "make room" not in done.stderr
+
+
 def test_the_version():
     assert alif("--version").stdout.strip() == __version__
 

@@ -196,3 +196,17 @@ def test_published_numbers_stand_apart_from_ours(finished):
     urdu = next(t for t in tables if t["title"].startswith("UrduMMLU"))
     assert [name for name, _ in urdu["ours"]] == ["tiny", "tiny + pretrain/adapter", "tiny + finetune/adapter"]
     assert dict(urdu["theirs"])["Alif-1.0-8B-Instruct"] == ["34.72", "32.68", "3,319"]
+
+
+@pytest.mark.parametrize("model", ["nowhere", "./here/adapter", "/no/such/model", "a/b/c"])
+def test_a_model_that_is_not_there_is_refused_before_the_base_is_measured(model):
+    with pytest.raises(UserError, match=f"the model {model} is not there; expected a folder, a Hub id OWNER/NAME, tiny"):
+        subjects.against(model, "tiny", str)
+
+
+def test_a_typing_error_in_a_path_is_no_hub_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(UserError, match="the model runs/dmeo is not there"):
+        subjects.against("runs/dmeo", "tiny", str)
+    assert [s.model for s in subjects.against("unsloth/gemma-3-1b-it", "tiny", str)] == ["tiny", "unsloth/gemma-3-1b-it"]
