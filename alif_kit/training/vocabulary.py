@@ -11,9 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def rows_in_use(
-    tokenizer: Any, texts: Iterable[str], coverage: float, frame: Iterable[int] = (), size: int | None = None
-) -> list[int]:
+def rows_in_use(tokenizer: Any, texts: Iterable[str], coverage: float, frame: Iterable[int] = (), size: int = 10**9) -> list[int]:
     """Ids of the fewest tokens that make up `coverage` of the texts' tokens, of all special tokens and of the frame, in order.
 
     `size`: rows of the matrix; Gemma-3's tokenizer lists one token beyond it, `<image_soft_token>`.
