@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from hypothesis import HealthCheck, settings
 
-PATIENCE = 900.0
+PATIENCE = 300.0
 """Seconds after which what never comes fails a test. Nothing that works is as slow, so no verdict hangs on the machine's speed."""
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
