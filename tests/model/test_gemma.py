@@ -103,7 +103,10 @@ def lines():
         "\x00\x07",
         "ﷺ ﷲ",
     ]
-    return [*odd, *(line for text in texts for line in text.splitlines() if line), *texts]
+    found = [*odd, *(line for text in texts for line in text.splitlines() if line), *texts]
+    return [
+        text for text in found if "<image_soft_token>" not in text
+    ]  # Google's has that token, beyond the matrix; a text model none
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +136,8 @@ def test_its_tokenizer_gives_googles_ids(folder):
     expected = theirs(texts)["input_ids"]
     assert ours(texts)["input_ids"] == expected and {row[0] for row in expected} == {2}
     pieces = SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
-    plain = [
-        (text, row[1:]) for text, row in zip(texts, expected, strict=True) if "<" not in text
-    ]  # it reads no control token in a text
+    # SentencePiece reads no control token in a text.
+    plain = [(text, row[1:]) for text, row in zip(texts, expected, strict=True) if "<" not in text]
     assert [pieces.encode(text) for text, _ in plain] == [row for _, row in plain]
 
 
