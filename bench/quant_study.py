@@ -1,9 +1,9 @@
-"""What quantisation costs SmolLM2-135M-Instruct, on this machine: `alif quant-study` of a real model without a hub.
+"""What quantisation costs Gemma 3 270M, on this machine: `alif quant-study` of a real model without a hub.
 
     python bench/quant_study.py [--limit 16] [--forms 16bit,8bit,nf4,q8_0,q5_k_m,q4_k_m] [--out FOLDER]
 
 The base itself stands for a merged model. Needs llama.cpp (`pip install 'alif-kit[llama]'`) for the GGUF forms; without it they are
-named as missing. The model is small, hardly knows Urdu, and the examples are few: the table shows what the study measures, not what
+named as missing. The model is small, no assistant, and the examples are few: the table shows what the study measures, not what
 quantisation does to a model of 4 or 8 billion parameters.
 """
 
@@ -19,15 +19,15 @@ from alif_kit import pipeline
 from alif_kit.core import config
 from alif_kit.core.records import write_atomic
 from alif_kit.core.run import Run
-from alif_kit.model import smollm2
+from alif_kit.model import gemma
 from alif_kit.quantisation import study
 from alif_kit.release.merge import write_sums
 
 NOTE = (
-    "SmolLM2-135M-Instruct itself (not a model of this kit), float16 weights, measured by "
+    "Gemma 3 270M itself (not a model of this kit), as `alif base gemma-270m` makes it, measured by "
     "`python bench/quant_study.py --limit {limit}` on {threads} cores ({device}) in {minutes:.1f} minutes. Intervals are 95 %, and "
-    "after them comes the paired difference to 16 bit, starred where its interval excludes zero. The model hardly knows Urdu and "
-    "the examples are few: it shows the method."
+    "after them comes the paired difference to 16 bit, starred where its interval excludes zero. The weights came from a "
+    "4-bit file, the model is no assistant and the examples are few: it shows the method."
 )
 
 
@@ -51,10 +51,10 @@ def main(argv: list[str] | None = None) -> dict[str, object]:
 
 def merged_base(folder: Path) -> Run:
     """A run whose merged model is the base."""
-    changes = {"base.model": "smollm2", "base.load_in_4bit": False}
-    run = Run.open(folder / "smollm2", config.load("smoke", changes))
+    changes = {"base.model": "gemma-270m", "base.load_in_4bit": False}
+    run = Run.open(folder / "gemma-270m", config.load("smoke", changes))
     merged = run.file("release", "merged")
-    shutil.copytree(smollm2.build(), merged)
+    shutil.copytree(gemma.build(), merged)
     write_sums(merged)
     return run
 

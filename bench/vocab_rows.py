@@ -2,9 +2,9 @@
 
     python bench/vocab_rows.py [--steps 40] [--modes none,rows,full] [--coverage 0.999] [--quick] [--out FILE.json]
 
-Continued pretraining of SmolLM2-135M-Instruct on the pack's Urdu with English replay, once for each setting, each in a process of
-its own. Bits per byte of the texts of real_weights.py, none of which is trained on; trainable parameters; the process's peak
-memory (RSS) and its CPU time, loading included, against `none`'s. SmolLM2's head is its embedding: `rows` trains one set of rows.
+Continued pretraining of gemma-270m on the pack's Urdu with English replay, once for each setting, each in a process of its own.
+Bits per byte of the texts of real_weights.py, none of which is trained on; trainable parameters; the process's peak memory (RSS)
+and its CPU time, loading included, against `none`'s. Gemma's head is its embedding: `rows` trains one set of rows.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--coverage", type=float, default=0.999, help="lora.vocab_coverage of rows")
     options.add_argument("--bytes", type=int, default=6_000, help="measured bytes of each text, about")
     options.add_argument("--quick", action="store_true", help="a few steps and bytes, to see that it runs")
-    options.add_argument("--model", default="", help="another local checkpoint instead of SmolLM2")
+    options.add_argument("--model", default="", help="another local checkpoint instead of gemma-270m")
     options.add_argument("--out", type=Path, help="write the figures as JSON")
     options.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     return options

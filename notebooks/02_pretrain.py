@@ -106,7 +106,7 @@ run = notebook.start(MODE, RUN_DIR, HOURS, changes, drive=KEEP_ON_DRIVE)
 # %%
 card, why = cards.card_here(machine.detect().gpu)
 known = [b for b in bases.known_bases().values() if b.fertility]
-speed = [f"{cards.words_per_hour(b, card):,.0f}" for b in known]
+speed = [cards.between(cards.words_per_hour(b, card), card.slowest(b)) for b in known]
 lines = sorted((b.fertility, b.name, hour) for b, hour in zip(known, speed))
 per_hour = f"Urdu words an hour on {card.name} (rough)"
 notebook.rows(["tokens per Urdu word", "base", per_hour], lines)
@@ -121,7 +121,7 @@ preset = config.load("t4")
 shape = bases.find(preset.base.model)
 plan = budget.plan(preset, card, shape, hours=HOURS or 12.0)
 print(f"{plan.peak_vram_gib:.1f} GiB at the peak, {plan.offered_gib:.1f} offered")
-print(f"{plan.urdu_words_per_hour:,} Urdu words an hour, {plan.steps:,} steps")
+print(f"{plan.speed}, {cards.between(plan.steps, plan.slowest)} steps")
 notebook.rows(["memory for", "GiB"], [(k, f"{v:.2f}") for k, v in plan.parts.items()])
 
 # %% [markdown]

@@ -109,8 +109,10 @@ print("answers end at the tokens", found["ends"])
 # %% [markdown]
 # ## GGUF
 # Each file is opened again: a wrong stop token, the usual fault, would make a model talk
-# on for ever. The home-made tokenizer of the toy base is unknown to the converter, which
-# then says so.
+# on for ever. The name tells what was found: `.unchecked.gguf` where llama.cpp is not
+# installed (`pip install 'alif-kit[llama]'`, some minutes), `.wrong.gguf` where it is not
+# the merged model. The home-made tokenizer of the toy base is unknown to the converter,
+# which then says so.
 
 # %%
 try:

@@ -122,6 +122,65 @@ def merged_run(finished, tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="session")
+def gemma_packages():
+    """A test that asks for this, or for one of the next three, is skipped where gemma-270m's packages are not installed."""
+    from alif_kit.core.errors import UserError
+    from alif_kit.model import gemma
+
+    try:
+        gemma.parts()
+    except UserError as reason:
+        pytest.skip(str(reason))
+    return gemma
+
+
+@pytest.fixture(scope="session")
+def gemma_base(gemma_packages):
+    """The folder of gemma-270m, real weights."""
+    return gemma_packages.build()
+
+
+SHORT_ANSWERS = (
+    ("پاکستان کا دارالحکومت کون سا شہر ہے؟", "اسلام آباد"),
+    ("دو اور تین کتنے ہوتے ہیں؟", "5"),
+    ("ہفتے میں کتنے دن ہوتے ہیں؟", "7"),
+    ("کیا سورج مشرق سے نکلتا ہے؟", "ہاں"),
+    ("کیا مچھلی درخت پر رہتی ہے؟", "نہیں"),
+    ("سوال: پاکستان کا قومی پھول کون سا ہے؟\nA) گلاب\nB) چنبیلی", "B"),
+    ("What is the capital of France?", "Paris"),
+    ("ایک شعر سنائیے۔", "مجھے یاد نہیں"),
+)
+
+
+@pytest.fixture(scope="session")
+def tuned_gemma(gemma_base, tmp_path_factory):
+    """A run of gemma-270m that has learnt to answer in a word and to end its turn, merged: real weights that stop by themselves."""
+    from alif_kit import pipeline
+    from alif_kit.core import config
+    from alif_kit.core.records import SeedTask, write_jsonl
+    from alif_kit.core.run import Run
+
+    settings = {"base.model": "gemma-270m", "base.load_in_4bit": False, "base.max_seq_length": 256, "lora.train_vocab": "none"}
+    settings |= {"pretrain.max_steps": 1, "pretrain.batch_size": 1, "pretrain.learning_rate": 1e-5}
+    settings |= {"finetune.max_steps": 12, "finetune.batch_size": 4, "finetune.warmup_steps": 0}
+    run = Run.open(tmp_path_factory.mktemp("tuned") / "gemma", config.load("smoke", settings))
+    write_jsonl(run.file("data", "train.jsonl"), [SeedTask("qa", asked, answer) for asked, answer in SHORT_ANSWERS])
+    pipeline.pretrain(run)
+    pipeline.finetune(run)
+    pipeline.merge(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def gemma_gguf(gemma_packages, tmp_path_factory):
+    """The file that gemma-270m is read from, for llama.cpp."""
+    pytest.importorskip("llama_cpp", reason="llama.cpp is not installed: it comes with the extra `llama`")
+    path = tmp_path_factory.mktemp("gguf") / "gemma-3-270m-q4_k_m.gguf"
+    gemma_packages.assemble(path)
+    return path
+
+
 def patient(make):
     """A context or a page that waits as long as it takes, as `make` makes it."""
 

@@ -55,8 +55,12 @@ def _short(path: Path) -> str:
 
 
 def find_gguf(path: Path) -> Path | None:
-    """The file itself, or the only one of a folder; None for what is no GGUF. Raises UserError when there are several, or none."""
-    files = sorted(path.glob("*.gguf")) or [path]
+    """The file itself, or the only one of a folder; None for what is no GGUF. Raises UserError when there are several, or none.
+
+    Files that were read back and are right go before others.
+    """
+    files = sorted(path.glob("*.gguf"))
+    files = [file for file in files if gguf.is_right(file)] or files or [path]
     if len(files) > 1:
         raise UserError(f"{path} holds {len(files)} GGUF files; name one: {', '.join(f.name for f in files)}")
     if files[0].suffix == ".gguf" and not files[0].is_file():

@@ -130,7 +130,7 @@ def doctor() -> None:
     print_table(("what", "found", "advice"), examine(), f"alif_kit {ak.__version__}")
 
 
-BASE = "`tiny`: the smoke preset's; `gemma-270m`: Gemma 3 270M, which writes Urdu; `smollm2`: SmolLM2-135M, English."
+BASE = "`tiny`: the smoke preset's; `gemma-270m`: Gemma 3 270M, which writes Urdu."
 
 
 @app.command()

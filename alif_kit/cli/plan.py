@@ -75,7 +75,7 @@ def plan(
     if as_json:
         echo(json.dumps(told, ensure_ascii=False, indent=2))
         return
-    console = print_table(("what", "plan"), _rows(told), f"{told['base']} on {told['gpu']}, {told['hours']:g} hours")
+    console = print_table(("what", "plan"), _rows(told, found.speed), f"{told['base']} on {told['gpu']}, {told['hours']:g} hours")
     for note in told["notes"]:
         console.print(f"- {note}", highlight=False, markup=False)
 
@@ -99,9 +99,11 @@ def _beside(chosen: Config, card: Card, shape: Shape, stage: str) -> dict[str, A
     return {**of_base, "recommended": best, "default_base": cards.recommend_base(card)[1]}
 
 
-def _rows(told: dict[str, Any]) -> list[tuple[str, str]]:
+def _rows(told: dict[str, Any], speed: str) -> list[tuple[str, str]]:
     """The plan as names and sentences."""
-    best, share, usd = told["recommended"], told["corpus_share"], told["usd"]
+    from alif_kit.planner.cards import between
+
+    best, share, usd, slowest = told["recommended"], told["corpus_share"], told["usd"], told["slowest"]
     most = (
         f"length {best['length']}, rank {best['rank']}, batch {best['batch']}: {best['peak_vram_gib']:.1f} GiB" if best else "none"
     )
@@ -114,9 +116,9 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, str]]:
         ("largest that fits", most),
         ("host memory", f"{told['host_ram_gib']:.1f} GiB"),
         ("disk, GiB", ", ".join(f"{name} {size:.1f}" for name, size in told["disk_gib"].items())),
-        ("speed, rough", f"{told['tokens_per_second']:,.0f} tokens/s, {told['urdu_words_per_hour']:,} Urdu words an hour"),
-        ("steps", f"{told['steps']:,} of {told['tokens_per_step']:,} tokens"),
-        ("share of the corpus", "unknown: give --corpus-words" if share is None else f"{share:.1%}"),
+        ("speed, rough", speed),
+        ("steps", f"{between(told['steps'], slowest)} of {told['tokens_per_step']:,} tokens"),
+        ("share of the corpus", "unknown: give --corpus-words" if share is None else between(share, slowest, ".1%")),
         ("cost", "unknown: give --usd-per-hour" if usd is None else f"${usd:,.2f}"),
         ("licence", f"{told['licence']}{', gated' if told['gated'] else ''}; chat template {told['chat']}"),
     ]

@@ -13,7 +13,7 @@ from typer import Option, echo
 
 import alif_kit as ak
 from alif_kit.cli.options import FinishedRunOption, PresetOption, RunOption, SetOption, open_run, print_table, resume_run
-from alif_kit.core import UserError
+from alif_kit.core import StoppedError, UserError
 from alif_kit.platforms import machine
 
 _HELP = {
@@ -26,14 +26,22 @@ AdapterOption = Annotated[Path | None, Option("--adapter", help=_HELP["adapter"]
 def merge(run: RunOption = None, preset: PresetOption = "auto", changes: SetOption = None, adapter: AdapterOption = None) -> None:
     """The adapter becomes part of its base: 16-bit safetensors in release/merged, with tokenizer, template and SHA256SUMS.
 
-    Runs in a process of its own, on a GPU or a CPU. Checks that the merged model gives the logits of base and adapter, and says
-    by how much they differ. Do this before vLLM, GGUF or the Hub: an adapter with trained vocabulary is gigabytes, and vLLM
-    refuses it.
+    Works tensor by tensor on the CPU: memory holds the largest matrix, never the model. Checks each changed matrix, and, where a
+    GPU or the memory holds the whole model, that its logits are those of base and adapter, and says by how much they differ. Do
+    this before vLLM, GGUF or the Hub: an adapter with trained vocabulary is gigabytes, and vLLM refuses it.
     """
     opened = open_run(run, preset, changes, new=adapter is not None)
     found = ak.merge(opened, adapter)
-    echo(f"logits differ by at most {found['largest_difference']:.2%} of their range ({found['tolerance']:.0%} allowed)")
-    echo(f"the same likeliest token in {found['same_top_token']:.1%} of the places; answers end at {found['ends']}")
+    if "matrices" in found:
+        allowed = f"rounding to 16 bit allows {found['matrix_tolerance']:.2%}"
+        echo(f"{found['matrices']} matrices are base and adapter but for {found['matrix_difference']:.2%} ({allowed})")
+    if "largest_difference" in found:
+        where = f" of {found['n']:,} tokens" if "n" in found else ""
+        echo(f"logits{where} differ by at most {found['largest_difference']:.2%} of their range ({found['tolerance']:.0%} allowed)")
+        echo(f"the same likeliest token in {found['same_top_token']:.1%} of the places")
+    else:
+        echo(f"logits of the whole model were not compared: {found['not_compared']}")
+    echo(f"answers end at {found['ends']}")
     echo(f"merged: {opened.file('release', 'merged')}")
 
 
@@ -47,30 +55,35 @@ def gguf(
     """GGUF files for llama.cpp, LM Studio and Ollama in release/gguf, from the merged model, which is made first if missing.
 
     f16 and q8_0 need no compiler (`pip install 'alif-kit[release]'`); k-quants need llama.cpp (`pip install 'alif-kit[llama]'`).
-    Each file is opened and read back: template, stop tokens, and, with llama.cpp, its answers beside the merged model's.
+    Each file is read back with llama.cpp: template, stops, the tokens of some hundred texts, ten answers beside the merged model's.
+    One that is wrong is called x.wrong.gguf, one that could not be compared x.unchecked.gguf, and the exit code is 1.
     """
     opened = open_run(run, preset, changes, new=False)
-    for path, found in ak.gguf(opened, quant.split(","), ollama_create).items():
-        echo(f"{path.name}: {path.stat().st_size / 1e6:,.0f} MB{_said(found)}")
+    found = ak.gguf(opened, quant.split(","), ollama_create)
+    for path, about in found.items():
+        echo(f"{path.name}: {path.stat().st_size / 1e6:,.0f} MB{_said(about)}")
     echo(f"gguf: {opened.file('release', 'gguf')}")
-
-
-_FAULTS = {
-    "template_is_the_models": "its chat template is not the model's",
-    "ends_known": "its stop token ends no answer",
-    "same_tokens": "llama.cpp cuts texts into other tokens than the model's tokenizer, so its answers are not to be trusted",
-}
+    _refuse({path.name: about["state"] for path, about in found.items()})
 
 
 def _said(found: dict[str, Any]) -> str:
-    wrong = "".join(f"; {fault}" for name, fault in _FAULTS.items() if not found.get(name, True))
-    if "n" not in found:
-        return f"{wrong}; answers not compared, llama.cpp is not installed"
-    stops = found["stops"]
-    return (
-        f"{wrong}; {found['same_answers']} of {found['n']} answers are the merged model's, {found['agreed']:.0%} of their tokens; "
-        f"{stops['gguf']} end by themselves, {stops['merged']} of the merged model's"
-    )
+    said = [*found["faults"], *(["without the part of the model that sees pictures"] if found["text_only"] else [])]
+    if "n" in found:
+        stops, share = found["stops"], f"{found['agreed']:.0%} of their tokens"
+        said += [f"{found['same_answers']} of {found['n']} answers are the merged model's, {share}"]
+        said += [f"{stops['gguf']} end by themselves, {stops['merged']} of the merged model's"]
+    return "".join(f"; {part}" for part in said)
+
+
+def _refuse(states: dict[str, str]) -> None:
+    """Raises StoppedError that says what to do where a file is wrong, or not known to be right."""
+    if wrong := [name for name, state in states.items() if state == "wrong"]:
+        raise StoppedError(f"{', '.join(wrong)}: not the merged model's, for the reasons above; do not use it, and report this")
+    if unchecked := [name for name, state in states.items() if state == "unchecked"]:
+        raise StoppedError(
+            f"{', '.join(unchecked)}: tokens and answers were not compared, for llama.cpp is not installed; run "
+            "pip install 'alif-kit[llama]' (built from source, some minutes), then this command again: it checks and renames"
+        )
 
 
 def quant_study(
@@ -140,7 +153,7 @@ def push(
         raise UserError(
             f"the gate has not passed this model: {'; '.join(facts['causes'])}; --no-gate publishes it all the same, and says so"
         )
-    for sentence in hub.agreements_lacking(opened, facts["terms"]):
+    for sentence in [*hub.agreements_lacking(opened, facts["terms"]), *hub.left_here(opened)]:
         echo(f"note: {sentence}", err=True)
     if dry_run:
         echo("dry run: nothing was sent")

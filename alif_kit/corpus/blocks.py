@@ -1,10 +1,10 @@
 """corpus: running text as rows of tokens for continued pretraining.
 
 In: the documents of the language and of English (replay) that prepare.py wrote. Out: rows of at most `base.max_seq_length` token
-ids, as a data set mapped from disk, so memory does not grow with the corpus. Documents follow one another, each ended by EOS, and
-are cut where a row is full, so no token is lost; each row opens with BOS where the tokenizer has one.
+ids, as a data set mapped from disk, so memory does not grow with the corpus. Documents follow one another, each closed by
+the token that ends a document, and are cut where a row is full, so no token is lost; each row opens with BOS where there is one.
 
-    documents "ab", "c" and length 4, one letter a token:   [BOS a b EOS] [BOS c EOS]
+    documents "ab", "c" and length 4, one letter a token:   [BOS a b END] [BOS c END]
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from alif_kit.languages.held_out import held_out
 
 BATCH_CHARACTERS = 200_000
 BATCH_ROWS = 512
+DOCUMENT_ENDS = ("<eos>", "<|endoftext|>", "<|end_of_text|>")
+"""What stood after a document when Gemma, Qwen and Llama 3 were pretrained."""
 
 
 def page_text(document: Document) -> str:
@@ -30,13 +32,22 @@ def page_text(document: Document) -> str:
     return f"{document.title}\n\n{document.text}" if document.title else document.text
 
 
+def document_end(tokenizer: Any) -> int:
+    """Id of the token that ends a document: the family's own where it is known, else EOS.
+
+    The EOS of an Instruct base closes a turn of a conversation (`<end_of_turn>`, `<|im_end|>`), and a document is none.
+    """
+    ids = {str(token): number for number, token in getattr(tokenizer, "added_tokens_decoder", {}).items()}
+    return next((ids[text] for text in DOCUMENT_ENDS if text in ids), tokenizer.eos_token_id)
+
+
 def blocks(documents: Iterable[Document], tokenizer: Any, length: int) -> Iterator[list[int]]:
     """Rows of token ids; all tokens of all documents are in them, in order."""
     head = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    step, rest = length - len(head), []
+    step, rest, end = length - len(head), [], document_end(tokenizer)
     for texts in _batches(documents):
         for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]:
-            rest += [*ids, tokenizer.eos_token_id]
+            rest += [*ids, end]
         whole = len(rest) - len(rest) % step
         yield from (head + rest[start : start + step] for start in range(0, whole, step))
         del rest[:whole]
@@ -138,7 +149,7 @@ def _mapped(run: Run, name: str, tokenizer: Any, rows: Iterator[list[int]], coun
 def _mark(run: Run, tokenizer: Any) -> list[Any]:
     """What the rows depend on besides the run's corpus, which does not change."""
     probe = tokenizer(["دریا کے کنارے 1947 میں، by the river."], add_special_tokens=False, verbose=False)["input_ids"][0]
-    return [run.config.base.max_seq_length, tokenizer.bos_token_id, tokenizer.eos_token_id, probe]
+    return [run.config.base.max_seq_length, tokenizer.bos_token_id, document_end(tokenizer), probe]
 
 
 def _write(path: Path, rows: Iterator[list[int]]) -> None:

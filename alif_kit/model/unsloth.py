@@ -11,7 +11,7 @@ import io
 import json
 import logging
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from typing import Any
 from alif_kit.core import Config, StoppedError, UserError
 from alif_kit.core.config import Base
 from alif_kit.core.errors import first_line
-from alif_kit.model.chat_format import answer_ends
 
 VOCAB_MODULES = ("embed_tokens", "lm_head")
 ROW_WEIGHT = "trainable_tokens_delta"
@@ -77,14 +76,45 @@ def load(base: Base, path: str | Path, adapter: Path | None = None) -> Loaded:
                 dtype=None if on_gpu else torch.float32,
                 trust_remote_code=False,
             )
+            # On a card, a base that also sees comes with a processor (unsloth#2213).
+            tokenizer = getattr(tokenizer, "tokenizer", tokenizer)
+            _with_pad(model, tokenizer)
     except OSError as error:
         raise UserError(f"base.model {path} cannot be loaded: {first_line(error)}") from None
-    tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # on a card, a base that also sees comes with a processor (unsloth#2213)
     if adapter is not None:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
     return Loaded(model, tokenizer, str(next(model.parameters()).device))
+
+
+def _with_pad(model: Any, tokenizer: Any) -> None:
+    """A pad token that is not EOS, where a base comes without (Llama 3, Mistral): Unsloth sees to it on a card, not on a CPU."""
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        from unsloth_zoo.tokenizer_utils import fix_pad_token
+
+        fix_pad_token(tokenizer, model=model, model_config=model.config)
+
+
+def precision(model: Any) -> Any:
+    """The torch dtype that a card computes the model in, likelihoods and answers alike; None where nothing is cast, as on a CPU.
+
+    Unsloth's `generate` casts and a plain forward does not: to float16 a family that it keeps in float32 on cards without bfloat16
+    (Gemma-3), else to the model's own 16 bit. As `unsloth_base_fast_generate` has it, in unsloth/models/vision.py.
+    """
+    import torch
+
+    forced, own = getattr(model, "_unsloth_forced_float32", False), getattr(model.config, "dtype", None)
+    kind = torch.float16 if forced else getattr(torch, str(own).removeprefix("torch."), None)
+    return kind if model.device.type != "cpu" and kind in (torch.float16, torch.bfloat16) else None
+
+
+def autocast(model: Any) -> contextlib.AbstractContextManager[Any]:
+    """Forward passes inside compute in the model's `precision`."""
+    import torch
+
+    kind = precision(model)
+    return contextlib.nullcontext() if kind is None else torch.autocast(model.device.type, dtype=kind)
 
 
 def attach(loaded: Loaded, config: Config, rows: list[int] | None = None) -> None:
@@ -104,6 +134,9 @@ def attach(loaded: Loaded, config: Config, rows: list[int] | None = None) -> Non
         **({} if rows is None else {"trainable_token_indices": dict.fromkeys(matrices, rows)}),
         **({"exclude_modules": VISION} if hasattr(base, "vision_config") else {}),
     )
+    head = loaded.model.get_output_embeddings()
+    if rows is not None and not hasattr(head, "bias"):
+        head.bias = None  # trl's loss asks the head for one, and peft's wrapper of a tied head passes on its weight alone
     for name, parameter in loaded.model.named_parameters():
         if ROW_WEIGHT in name:
             parameter.requires_grad_(True)  # on a card, Unsloth freezes all that is no LoRA matrix
@@ -135,28 +168,6 @@ def rows_at_their_own_rate(trainer: Any, rate: float) -> None:
         return trainer.optimizer
 
     trainer.create_optimizer = create_optimizer
-
-
-def merge(base: Base, path: str | Path, adapter: Path, folder: Path) -> None:
-    """Write the base with the adapter in it, in 16 bit on a card and 32 on a CPU, as safetensors with its tokenizer."""
-    loaded = load(replace(base, load_in_4bit=False), path, adapter)
-    loaded.model = loaded.model.merge_and_unload()
-    save(loaded, folder)
-
-
-def write_merged(loaded: Loaded, folder: Path, chat_format: str, shard: str) -> None:
-    """Write a loaded base with its adapter in it as safetensors in 16 bit: float16 where the base's own are, else bfloat16.
-
-    generation_config lists every token that ends an answer: without the one that closes a turn, a merged model talks on for ever.
-    """
-    import torch
-
-    named = str(getattr(loaded.model.config, "dtype", "") or getattr(loaded.model.config, "torch_dtype", ""))
-    merged = loaded.model.merge_and_unload().to(torch.float16 if "float16" in named and "bfloat16" not in named else torch.bfloat16)
-    known = merged.generation_config.eos_token_id
-    ends = answer_ends(loaded.tokenizer, chat_format) | set(known if isinstance(known, list) else [known]) - {None}
-    merged.generation_config.eos_token_id = sorted(ends) if len(ends) > 1 else next(iter(ends))
-    save(replace(loaded, model=merged), folder, max_shard_size=shard)
 
 
 def export_gguf(merged: Path, quants: list[str], folder: Path) -> list[Path]:

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from alif_kit.core import UserError
-from alif_kit.model import gemma, smollm2, tiny_base
+from alif_kit.model import gemma, tiny_base
 
 BUILDERS: dict[str, Callable[[str, int], Path]] = {
     "tiny": tiny_base.build,
     "gemma-270m": lambda language, seed: gemma.build(),
-    "smollm2": lambda language, seed: smollm2.build(),
 }
 """By the name that `base.model` and `alif base` take: language and seed to the checkpoint's folder."""
 

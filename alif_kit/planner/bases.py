@@ -43,6 +43,7 @@ class Shape:
     fertility_source: str = ""
     urdu_rows: int = 0
     float32_on_fp16: bool = False
+    kept_16bit: float = 0.0
     instruct: bool = True
     chat: str = "unknown"
     end_of_turn: list[str] = field(default_factory=list)

@@ -15,7 +15,7 @@ from alif_kit.core import Config, UserError
 from alif_kit.core.config import Optimisation
 from alif_kit.planner import memory
 from alif_kit.planner.bases import Shape, fertility, known_bases
-from alif_kit.planner.cards import Card
+from alif_kit.planner.cards import Card, between
 from alif_kit.planner.memory import CONTEXT, GIB
 from alif_kit.platforms import machine
 
@@ -26,7 +26,11 @@ LENGTHS, RANKS, BATCHES = (2048, 1024, 512), (128, 64, 32, 16, 8), (8, 4, 2, 1) 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will need and buy. Memory in GiB; `parts` add up to `peak_vram_gib`; speeds are rough."""
+    """What a run will need and buy. Memory in GiB; `parts` add up to `peak_vram_gib`.
+
+    Speeds are rough. `slowest` is below 1 where only a range can be given: the speed and what goes with it (Urdu words, steps, the
+    corpus's share) are the high end, and `slowest` times that the low one (cards.Card.slowest).
+    """
 
     base: str
     gpu: str
@@ -41,6 +45,7 @@ class Plan:
     host_ram_gib: float
     disk_gib: dict[str, float]
     tokens_per_second: float
+    slowest: float
     fertility: float
     urdu_words_per_hour: float
     hours: float
@@ -51,6 +56,12 @@ class Plan:
     notes: list[str]
 
     to_dict = asdict
+
+    @property
+    def speed(self) -> str:
+        """Speed and Urdu words an hour, in words."""
+        words = between(self.urdu_words_per_hour, self.slowest)
+        return f"{between(self.tokens_per_second, self.slowest)} tokens/s, {words} Urdu words an hour"
 
     @property
     def reserved_gib(self) -> float:
@@ -102,18 +113,24 @@ def plan(
 def _bought(config: Config, opt: Optimisation, gpu: Card, base: Shape, hours: float, corpus_words: int | None) -> dict[str, Any]:
     """What the hours buy; of the tokens read, the replay share is English."""
     speed, (per_word, _) = gpu.tokens_per_second(base), fertility(base)
-    words, step = 3600 * speed / per_word, opt.batch_size * opt.gradient_accumulation * config.base.max_seq_length
-    urdu = words * hours * (1 - config.corpus.replay_share)
+    words = 3600 * speed / per_word * (1 - _replay(config, opt))
+    step = opt.batch_size * opt.gradient_accumulation * config.base.max_seq_length
     return {
         "tokens_per_second": round(speed, 1),
+        "slowest": round(gpu.slowest(base), 3),
         "fertility": per_word,
         "urdu_words_per_hour": round(words),
         "hours": hours,
         "tokens_per_step": step,
         "steps": int(speed * 3600 * hours / step),
-        "corpus_share": round(urdu / corpus_words, 4) if corpus_words else None,
+        "corpus_share": round(words * hours / corpus_words, 4) if corpus_words else None,
         "usd": None if gpu.usd_per_hour is None else round(gpu.usd_per_hour * hours, 2),
     }
+
+
+def _replay(config: Config, opt: Optimisation) -> float:
+    """The share of English in what continued pretraining reads; fine-tuning replays none."""
+    return config.corpus.replay_share if opt is config.pretrain else 0.0
 
 
 def _notes(config: Config, opt: Optimisation, gpu: Card, base: Shape) -> Iterator[str]:
@@ -132,6 +149,10 @@ def _notes(config: Config, opt: Optimisation, gpu: Card, base: Shape) -> Iterato
         yield f"trained rows: at most {memory.urdu_rows(base):,}, the entries with a letter of the Arabic block"
     per_word, source = fertility(base)
     yield f"{per_word:g} tokens a word: {source}"
+    if replay := _replay(config, opt):
+        yield f"Urdu words: {replay:.0%} of what is read is English and not counted"
+    if gpu.slowest(base) < 1:
+        yield f"speed is a range: {base.name} may run in float32 on {gpu.name}, or partly in float16; ten real steps tell which"
     yield "speed is rough: inferred from 150 to 300 tokens/s of an 8B model on a T4 and the cards' published TFLOPS"
     if gpu.usd_per_hour:
         yield f"price of {machine.gpu_table()['price_date']}, ${gpu.usd_per_hour:.2f} an hour, as third parties list it"
@@ -208,7 +229,7 @@ def compare(planned: Plan, measured: dict[str, float]) -> list[str]:
         steps = int(speed * 3600 * planned.hours / planned.tokens_per_step)
         needed = planned.steps * planned.tokens_per_step / speed / 3600
         said.append(
-            f"speed: {speed:,.0f} tokens/s measured, {planned.tokens_per_second:,.0f} planned "
+            f"speed: {speed:,.0f} tokens/s measured, {between(planned.tokens_per_second, planned.slowest)} planned "
             f"({speed / planned.tokens_per_second - 1:+.0%}); {planned.hours:g} hours buy {steps:,} steps instead of "
             f"{planned.steps:,}, and {planned.steps:,} would take {needed:.1f} hours"
         )

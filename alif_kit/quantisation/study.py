@@ -18,7 +18,7 @@ from alif_kit.evaluation.summary import difference, estimate
 from alif_kit.platforms import machine
 from alif_kit.quantisation.engines import WINDOW
 from alif_kit.quantisation.measure import BITS, READ
-from alif_kit.release import gguf
+from alif_kit.release import gguf, read_back
 
 FORMS = (*BITS, "q8_0", "q5_k_m", "q4_k_m")
 SHARES = ("choice", "numbers")
@@ -58,6 +58,8 @@ def _measured(run: Run, form: str, limit: int) -> dict[str, Any]:
     if form not in BITS:
         gguf.need_llama(f"measuring {form}")
         (path,) = gguf.make(merged, [form], run.file("release", "gguf"), run.path.name, machine.scratch_folder())
+        if faults := read_back.inspected(path, merged, run.config.base, read_back.sample_texts(run.config.language))["faults"]:
+            raise StoppedError(f"{path.name} is not the merged model's: {'; '.join(faults)}")
     out.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "alif_kit.quantisation.measure", str(run.path), form, str(path), str(limit), str(out)]
     done = subprocess.run(command, stdout=subprocess.DEVNULL)

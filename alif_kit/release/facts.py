@@ -19,7 +19,7 @@ from alif_kit.core.run import latest_json
 from alif_kit.languages import pack
 from alif_kit.model.chat_format import ALPACA_ANSWER, ALPACA_USER
 from alif_kit.platforms import machine
-from alif_kit.release import merge, terms
+from alif_kit.release import gguf, logits, merge, terms
 
 PAPER_USD = 100  # [Alif] what its authors say that training cost at most
 TUNED = "finetune/adapter"
@@ -58,7 +58,7 @@ def gather(run: Run, comparison: list[dict[str, Any]], stages: list[dict[str, An
         "gguf": [_gguf(path) for path in gguf_files(run)],
         "samples": samples,
         "study": None,
-        "question": merge.PROMPTS[0] if config.language == "ur" else "Hello!",
+        "question": logits.PROMPTS[0] if config.language == "ur" else "Hello!",
         "frame": (ALPACA_USER, ALPACA_ANSWER) if config.base.chat_format == "alpaca" else None,
     }
 
@@ -75,8 +75,8 @@ def kinds(run: Run) -> list[str]:
 
 
 def gguf_files(run: Run) -> list[Path]:
-    """The finished GGUF files, without what k-quants are made of."""
-    return [path for path in sorted(run.file("release", "gguf").glob("*.gguf")) if not path.name.endswith(".tmp.gguf")]
+    """The GGUF files that were read back and are right: no unchecked or wrong ones, and not what k-quants are made of."""
+    return [path for path in sorted(run.file("release", "gguf").glob("*.gguf")) if gguf.is_right(path)]
 
 
 def _json(path: Path) -> Any:

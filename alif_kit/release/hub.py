@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.core import Run, StoppedError, UserError
-from alif_kit.release import cards, merge, terms, weights
-from alif_kit.release.facts import gguf_files
+from alif_kit.release import cards, gguf, merge, terms, weights
 
 # The texts of the agreements in release/: the base's, then the teacher's.
 AGREEMENTS = ("LICENSE", "LICENSE-teacher")
@@ -81,11 +80,17 @@ def agreements_lacking(run: Run, owed: list[terms.Terms]) -> list[str]:
     ]
 
 
+def left_here(run: Run) -> list[str]:
+    """A sentence for each GGUF file that is not sent."""
+    files = sorted(run.file("release", "gguf").glob("*.gguf"))
+    return [f"{file.name} is not sent: it is not known to be right" for file in files if not gguf.is_right(file)]
+
+
 def _repository(run: Run, kind: str, names: dict[str, str], published: dict[str, str], facts: dict[str, Any]) -> Repository:
     folder = run.file(*FOLDERS[kind])
     sums = _verified(kind, folder)
     left_out = {"README.md", merge.SUMS}
-    here = gguf_files(run) + [p for p in folder.glob("*") if p.suffix != ".gguf"] if kind == "gguf" else folder.rglob("*")
+    here = filter(gguf.is_right, folder.glob("*")) if kind == "gguf" else folder.rglob("*")
     paths = {p.relative_to(folder).as_posix(): p for p in sorted(here) if p.is_file() and p.suffix != ".partial"}
     files: dict[str, Path | str] = {n: _without_places(p, facts["base"]) for n, p in paths.items() if n not in left_out}
     files |= {n: run.file("release", n) for n in AGREEMENTS[: len(facts["terms"])] if run.file("release", n).is_file()}

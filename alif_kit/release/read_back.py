@@ -1,9 +1,10 @@
 """release: a GGUF file is opened and read back: does it say, cut and answer what the merged model does?
 
-In: a GGUF, the merged folder, framed prompts. Out: a JSON beside the file: architecture, template, stops, and, with llama.cpp,
-tokens and greedy answers compared. Wrong stops and wrong tokenizers are the classic faults of a GGUF.
+In: a GGUF, the merged folder, framed prompts, texts. Out: a JSON beside the file: architecture, template, stops, and, with
+llama.cpp, tokens and greedy answers compared; and the file under the name of its state, x.gguf, x.wrong.gguf or x.unchecked.gguf:
+what has not been compared is not known to be right. Wrong stops and wrong tokenizers are the classic faults of a GGUF.
 
-    python -m alif_kit.release.read_back FILE.gguf < texts.json     the token ids that llama.cpp makes of the texts, as JSON
+    python -m alif_kit.release.read_back FILE.gguf < asked.json     what llama.cpp makes of texts, and where it stops, as JSON
 """
 
 from __future__ import annotations
@@ -19,38 +20,99 @@ from typing import Any
 
 from alif_kit.core.config import Base, Config
 from alif_kit.core.records import SeedTask, write_json
+from alif_kit.core.run import latest_json
 from alif_kit.languages import pack
 from alif_kit.model import unsloth as seam
 from alif_kit.model.chat_format import answer_ends, prompt_text
-from alif_kit.release.gguf import need_llama, quiet
+from alif_kit.release.gguf import named, need_llama, quiet
 
 TEMPLATE, ENDS = "tokenizer.chat_template", ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
+ODD = (
+    "a  b   c\t\td\n\n\n\ne\n",
+    "  def f(x):\n\n        return [x] * 12\n\n\n",
+    "۱۲۳ 123 १२३ 😀👨\u200d👩\u200d👧 ❤️ ﷺ می\u200cروم \u200f\ufeff",
+)
+"""What tokenizers break on: runs of spaces and line breaks, digits of three scripts, joiners, emoji."""
+
+Found = dict[str, Any]
 
 
-def read_back(path: Path, merged: Path, base: Base, prompts: list[str], budget: int = 48) -> dict[str, Any]:
-    """Open a GGUF, compare its metadata and, with llama.cpp, its greedy answers with the merged model's; write that beside it.
+def read_back(path: Path, merged: Path, base: Base, prompts: list[str], texts: list[str], budget: int = 48) -> tuple[Path, Found]:
+    """Open a GGUF, compare it with the merged model, name it after its state; returns that name, and what is written beside it.
 
-    `prompts` are framed texts. Returned: {"architecture", "template_is_the_models", "ends_known", "bytes"} and, with llama.cpp,
-    {"same_tokens", "same_answers", "agreed", "stops", "n"}: `same_tokens` whether it reads the prompts as the model's tokenizer
-    does, `agreed` the mean share of each answer before the two part, `stops` how many answers end by a token and not by the budget.
+    `prompts` are framed, `texts` are not. Found: {"architecture", "template_is_the_models", "tokenizer_is_the_models",
+    "ends_known", "text_only", "bytes", "state", "faults"}: state right, wrong or unchecked, faults in sentences; with llama.cpp
+    {"texts", "same_tokens"}: how many texts it reads as the model's tokenizer does; and where nothing is wrong by then
+    {"same_answers", "agreed", "stops", "n"}: `agreed` is the mean share of each answer before the two part, `stops` how many
+    answers end by a token and not by the budget.
     """
-    about = _described(path, merged, base)
+    about = inspected(path, merged, base, [*prompts, *texts])
+    if "texts" in about and not about["faults"]:
+        about |= _answers_compared(path, merged, base, prompts, budget)
+        about["faults"] = faults(about)
+    elif not about["faults"] and _was_right(path):
+        return path, latest_json(path.with_suffix(".json"))
+    about["state"] = "wrong" if about["faults"] else "right" if "n" in about else "unchecked"
+    return _renamed(path, about), about
+
+
+def inspected(path: Path, merged: Path, base: Base, texts: list[str]) -> Found:
+    """What `read_back` finds without loading any weights."""
+    tokenizer = _tokenizer(merged)
+    ends = answer_ends(tokenizer, base.chat_format)
+    about = _described(path, merged, tokenizer, ends)
     if importlib.util.find_spec("llama_cpp"):
-        about |= {"same_tokens": _same_tokens(path, merged, prompts)} | _answers_compared(path, merged, base, prompts, budget)
-    write_json(path.with_suffix(".json"), about)
-    return about
+        about |= _tokens_compared(path, tokenizer, texts, ends)
+    return about | {"faults": faults(about)}
 
 
-def _described(path: Path, merged: Path, base: Base) -> dict[str, Any]:
+def faults(about: Found) -> list[str]:
+    """What is wrong with a file, a sentence each; empty when all that was compared is right."""
+    found = {
+        "its chat template is not the model's": about["template_is_the_models"],
+        "its tokenizer is of another kind than the model's": about["tokenizer_is_the_models"],
+        "its stop token ends no answer": about["ends_known"],
+        "llama.cpp cuts {texts} texts, {same_tokens} of them as the model's tokenizer does, so its answers are not to be trusted": (
+            about.get("same_tokens") == about.get("texts")
+        ),
+        "not one of its {n} answers begins like the merged model's": bool(about.get("agreed", True)),
+    }
+    return [sentence.format_map(about) for sentence, right in found.items() if not right]
+
+
+def _was_right(path: Path) -> bool:
+    """Whether an earlier call, with llama.cpp, found the file right."""
+    known = path.with_suffix(".json")
+    return known.is_file() and latest_json(known).get("state") == "right"
+
+
+def _renamed(path: Path, about: Found) -> Path:
+    """The file under the name of its state, its JSON beside it, and nothing left under the other names."""
+    target = named(path, about["state"])
+    path.rename(target)
+    for state in ("right", "unchecked", "wrong"):
+        if (other := named(path, state)) != target:
+            other.unlink(missing_ok=True)
+            other.with_suffix(".json").unlink(missing_ok=True)
+    write_json(target.with_suffix(".json"), about)
+    return target
+
+
+def _described(path: Path, merged: Path, tokenizer: Any, ends: set[int]) -> Found:
     """The file's own words against the tokenizer's: a wrong stop is the classic fault of a GGUF."""
     from gguf import GGUFReader
 
-    fields, tokenizer = GGUFReader(path).fields, _tokenizer(merged)
-    said = {name: fields[name].contents() for name in ("general.architecture", TEMPLATE, *ENDS) if name in fields}
+    fields = GGUFReader(path).fields
+    names = ("general.architecture", "tokenizer.ggml.model", TEMPLATE, *ENDS)
+    said = {name: fields[name].contents() for name in names if name in fields}
+    # `llama` is ggml's name of SentencePiece; to take Gemma for GPT-2 is the converter's guess where tokenizer.model is missing.
+    has_bytes = bool(getattr(tokenizer.backend_tokenizer.model, "byte_fallback", False))
     return {
         "architecture": said["general.architecture"],
         "template_is_the_models": said.get(TEMPLATE) == tokenizer.chat_template,
-        "ends_known": bool({said.get(name) for name in ENDS} & answer_ends(tokenizer, base.chat_format)),
+        "tokenizer_is_the_models": (said["tokenizer.ggml.model"] == "llama") == has_bytes,
+        "ends_known": bool({said.get(name) for name in ENDS} & ends),
+        "text_only": "vision_config" in json.loads((merged / "config.json").read_text("utf-8")),
         "bytes": path.stat().st_size,
     }
 
@@ -62,15 +124,19 @@ def _tokenizer(merged: Path) -> Any:
     return AutoTokenizer.from_pretrained(merged)
 
 
-def _same_tokens(path: Path, merged: Path, prompts: list[str]) -> bool:
-    tokenizer = _tokenizer(merged)
+def _tokens_compared(path: Path, tokenizer: Any, texts: list[str], ends: set[int]) -> Found:
+    """How many texts llama.cpp cuts as the tokenizer does, and whether it stops at every end of an answer."""
     line = [sys.executable, "-m", "alif_kit.release.read_back", str(path)]  # a wrong tokenizer can abort llama.cpp's process
-    done = subprocess.run(line, input=json.dumps(prompts), capture_output=True, text=True)
-    expected = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
-    return done.returncode == 0 and json.loads(done.stdout.splitlines()[-1]) == expected
+    asked = json.dumps({"texts": texts, "ends": sorted(ends)})
+    done = subprocess.run(line, input=asked, capture_output=True, text=True)
+    if done.returncode:
+        return {"texts": len(texts), "same_tokens": 0}
+    expected, said = tokenizer(texts, add_special_tokens=False)["input_ids"], json.loads(done.stdout.splitlines()[-1])
+    same = sum(a == b for a, b in zip(expected, said["tokens"], strict=True))
+    return {"texts": len(texts), "same_tokens": same, "ends_known": said["stops"] == sorted(ends)}
 
 
-def _answers_compared(path: Path, merged: Path, base: Base, prompts: list[str], budget: int) -> dict[str, Any]:
+def _answers_compared(path: Path, merged: Path, base: Base, prompts: list[str], budget: int) -> Found:
     loaded = seam.load(Base(str(merged), base.chat_format, False, base.max_seq_length), merged)
     ends = answer_ends(loaded.tokenizer, base.chat_format)
     expected = [greedy(loaded, prompt, budget, ends) for prompt in prompts]
@@ -126,11 +192,19 @@ def sample_prompts(merged: Path, config: Config) -> list[str]:
     return [prompt_text(task, tokenizer, config.base.chat_format, config.mixture.system) for task in [*seeds, *english]]
 
 
-def _print_tokens(path: str, texts: list[str]) -> None:
+def sample_texts(language: str) -> list[str]:
+    """Texts to cut into tokens: the pack's seeds, its held-out documents and the English ones (262 of Urdu's), and odd ones."""
+    seeds = [f"{task.instruction}\n\n{task.input}\n{task.output}" for tasks in pack.seeds(language).values() for task in tasks]
+    return [*ODD, *seeds, *(document.text for of in (language, "en") for document in pack.corpus(language, of, "held_out"))]
+
+
+def _print_tokens(path: str, asked: dict[str, Any]) -> None:
     llama_cpp = need_llama("reading a GGUF's tokenizer")
     quiet(llama_cpp)
     model = llama_cpp.Llama(path, vocab_only=True, verbose=False)
-    print(json.dumps([model.tokenize(text.encode("utf-8"), add_bos=False, special=True) for text in texts]))
+    vocabulary = llama_cpp.llama_model_get_vocab(model.model)
+    tokens = [model.tokenize(text.encode("utf-8"), add_bos=False, special=True) for text in asked["texts"]]
+    print(json.dumps({"tokens": tokens, "stops": [end for end in asked["ends"] if llama_cpp.llama_vocab_is_eog(vocabulary, end)]}))
     model.close()
 
 

@@ -45,17 +45,14 @@ def check_tokenizer(tokenizer: Any) -> None:
         raise UserError("the pad token is missing or equals EOS, which would mask EOS from the loss; set another pad_token")
 
 
-def check_rows(
-    rows: Rows, tokenizer: Any, *, ends_with_eos: bool, length: int = 0, ends: Collection[int] = (), documents: int = 0
-) -> dict[str, Any]:
-    """One BOS per row at most, some label left to learn, nothing too long, and EOS where something ends.
+def check_rows(rows: Rows, tokenizer: Any, *, ends_with_eos: bool, length: int = 0, ends: Collection[int] = ()) -> dict[str, Any]:
+    """One BOS per row at most, some label left to learn, nothing too long, and EOS where an answer ends.
 
-    `ends_with_eos`: every row must have EOS, or another of `ends` (`chat_format.answer_ends`), under the loss. `documents`: as many
-    EOS must be in all rows at least (pretraining). `length`: the longest a row may be, 0 for any.
-    Returns the share of labels under the loss, the longest row in tokens and, with `documents`, the EOS counted.
+    `ends_with_eos`: every row must have EOS, or another of `ends` (`chat_format.answer_ends`), under the loss. `length`: the
+    longest a row may be, 0 for any. Returns the share of labels under the loss and the longest row in tokens.
     """
     ends = {tokenizer.eos_token_id, *ends}
-    total = learnt = longest = number_of_ends = 0
+    total = learnt = longest = 0
     too_long: list[int] = []
     for number, row in enumerate(rows):
         ids, kept = row["input_ids"], [label for label in row["labels"] if label != IGNORED]
@@ -63,7 +60,6 @@ def check_rows(
         if length and len(ids) > length:
             too_long.append(number)
         total, learnt, longest = total + len(ids), learnt + len(kept), max(longest, len(ids))
-        number_of_ends += kept.count(tokenizer.eos_token_id)
     if not total:
         raise UserError("there is no row to train on; expected at least one: check corpus.source or mixture.sources")
     if too_long:
@@ -72,11 +68,7 @@ def check_rows(
             f"{len(too_long)} rows are longer than {length} tokens, the longest {longest} (rows {some}), and would be cut; raise "
             "base.max_seq_length or leave them out"
         )
-    if number_of_ends < documents:
-        raise UserError(
-            f"the rows hold {number_of_ends} EOS for {documents} documents; expected one after each: rebuild the corpus blocks"
-        )
-    return {"loss_share": round(learnt / total, 4), "longest_row": longest} | ({"ends": number_of_ends} if documents else {})
+    return {"loss_share": round(learnt / total, 4), "longest_row": longest}
 
 
 def _check_row(number: int, ids: list[int], kept: list[int], tokenizer: Any, ends: set[int]) -> None:

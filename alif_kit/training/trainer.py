@@ -23,8 +23,8 @@ from alif_kit.core.progress import bar
 from alif_kit.core.records import write_json
 from alif_kit.core.run import latest_json
 from alif_kit.corpus import blocks
+from alif_kit.model import checkpoint, merging, without_hub
 from alif_kit.model import unsloth as seam
-from alif_kit.model import without_hub
 from alif_kit.model.chat_format import answer_ends, frame_ids, response_markers
 from alif_kit.planner import bases, budget
 from alif_kit.planner.cards import card_here
@@ -134,8 +134,8 @@ def merged_base(run: Run, path: str) -> str:
     """The base with what pretraining learnt, merged once in 16 bit: what a fresh adapter stands on."""
     folder = run.file("pretrain", "merged")
     if not (folder / "config.json").is_file():
-        with _whole(folder) as partial:
-            seam.merge(run.config.base, path, run.file("pretrain", "adapter"), partial)
+        with _whole(folder) as partial, bar("merge", 0) as update:
+            merging.merge(checkpoint.look(path), run.file("pretrain", "adapter"), partial, run.config.base.chat_format, update)
     return str(folder)
 
 
@@ -151,8 +151,7 @@ def plan_here(config: Config, stage: str) -> budget.Plan | None:
     budget.check(planned, config, card, shape, stage)
     if parallel.is_main():
         needs = f"{planned.peak_vram_gib:.1f} of {planned.offered_gib:.1f} GiB"
-        speed = f"about {planned.tokens_per_second:,.0f} tokens/s and {planned.urdu_words_per_hour:,} Urdu words an hour (rough)"
-        print(f"{stage}: {needs}, {speed}; `alif plan` has the rest", file=sys.stderr)
+        print(f"{stage}: {needs}, about {planned.speed} (rough); `alif plan` has the rest", file=sys.stderr)
     return planned
 
 

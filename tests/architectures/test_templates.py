@@ -3,6 +3,7 @@
 import pytest
 from real_tokenizers import real_tokenizer
 
+from alif_kit.corpus.blocks import document_end
 from alif_kit.model import chat_format
 from alif_kit.model.chat_format import answer_ends, conversation_text, frame_ids, response_markers
 from alif_kit.training.vocabulary import rows_in_use
@@ -101,3 +102,37 @@ def test_the_rows_of_the_frame_are_trained_and_none_beyond_the_matrix(named):
 def test_which_templates_show_a_system_line(named):
     name, tokenizer = named
     assert chat_format.takes_system(tokenizer) is (name != "mistral_nemo")
+
+
+DOCUMENT_ENDS = {
+    "gemma3": "<eos>",
+    "qwen3": "<|endoftext|>",
+    "mistral_nemo": "</s>",
+    "llama3_1": "<|end_of_text|>",
+    "llama3_2": "<|end_of_text|>",
+}
+
+
+def test_a_document_ends_as_in_pretraining_and_not_as_a_turn_does(named):
+    name, tokenizer = named
+    assert tokenizer.convert_ids_to_tokens(document_end(tokenizer)) == DOCUMENT_ENDS[name]
+
+
+PADS = {
+    "gemma3": "<pad>",
+    "qwen3": "<|endoftext|>",
+    "mistral_nemo": "<pad>",
+    "llama3_1": "<|reserved_special_token_250|>",
+    "llama3_2": "<|finetune_right_pad_id|>",
+}
+
+
+def test_a_pad_token_is_found_that_ends_nothing(named):
+    """On a CPU too, where Unsloth's loader leaves the tokenizer as it is."""
+    from types import SimpleNamespace
+
+    from alif_kit.model import unsloth as seam
+
+    name, tokenizer = named
+    seam._with_pad(SimpleNamespace(config=SimpleNamespace(vocab_size=len(tokenizer), update=dict)), tokenizer)
+    assert tokenizer.pad_token == PADS[name] and tokenizer.pad_token_id != tokenizer.eos_token_id

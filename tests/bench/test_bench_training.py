@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from alif_kit.model import tiny_base
 
 BENCH = Path(__file__).parents[2] / "bench"
 sys.path.insert(0, str(BENCH))
+import gpu_smoke  # noqa: E402
 import gpu_t4  # noqa: E402
 import real_weights  # noqa: E402
 import vocab_rows  # noqa: E402
@@ -108,6 +110,84 @@ def test_every_known_base_has_a_family_with_its_parameters(name):
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(gpu_t4.model_config(shape))
     assert sum(p.numel() for p in model.parameters()) == shape.total
+
+
+def test_the_smoke_base_is_a_gemma_that_sees_with_its_processor(tmp_path):
+    from transformers import AutoConfig, AutoProcessor
+
+    gpu_smoke.write_base(tmp_path)
+    config, processor = AutoConfig.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)
+    assert config.architectures == ["Gemma3ForConditionalGeneration"] and type(processor).__name__ == "Gemma3Processor"
+    words = processor.tokenizer
+    assert words.convert_tokens_to_ids("<image_soft_token>") == config.image_token_id < config.text_config.vocab_size == 1088
+    ids = words("<start_of_turn>user\nسلام 😀<end_of_turn>")["input_ids"]
+    assert ids[0] == 2 and ids[1] == words.convert_tokens_to_ids("<start_of_turn>") and ids.count(2) == 1
+    assert words.decode(ids) == "<bos><start_of_turn>user\nسلام 😀<end_of_turn>"
+
+
+def test_a_stage_that_fails_stops_only_what_takes_up_its_work(tmp_path, monkeypatch):
+    calls = []
+
+    def process(names, scratch):
+        calls.append(names)
+        for name in names:
+            yield {"stage": name, **({"failed": "E: x"} if name == "pretrain" else {"found": {}}), "seconds": 0.0}
+            if name == "pretrain":
+                return
+
+    monkeypatch.setattr(gpu_smoke, "in_a_process", process)
+    rows = {row["stage"]: row.get("failed") for row in gpu_smoke.run_all(tmp_path)}
+    assert calls == [list(gpu_smoke.STAGES), ["resume", "likelihood", "answers"]]
+    assert set(rows) == set(gpu_smoke.STAGES)
+    assert [name for name, failed in rows.items() if not failed] == ["base", "resume", "likelihood", "answers"]
+    assert rows["finetune"] == "not run: it takes up the work of pretrain"
+    assert rows["merged"] == "not run: it takes up the work of merge"
+
+
+def test_a_process_that_dies_fails_the_stage_it_was_in(tmp_path, monkeypatch):
+    script = tmp_path / "dies.py"
+    row = '{"stage": "base", "found": {}, "seconds": 1}'
+    script.write_text(f"import sys\nprint('noise\\n' + {row!r})\nprint('CUDA error', file=sys.stderr)\nsys.exit(7)\n")
+    monkeypatch.setattr(gpu_t4, "__file__", str(script))
+    first, second = gpu_smoke.in_a_process(["base", "pretrain"], tmp_path)
+    assert first["stage"] == "base" and "failed" not in first
+    assert second == {"stage": "pretrain", "failed": "the process ended with 7: CUDA error", "seconds": 0.0}
+
+
+def test_a_row_says_the_first_line_of_an_error_or_why_it_was_left_out():
+    def fails():
+        raise ValueError("one\ntwo")
+
+    def absent():
+        raise gpu_smoke.LeftOut("no lm-eval")
+
+    assert gpu_smoke.row_of("merge", fails)["failed"] == "ValueError: one"
+    assert gpu_smoke.row_of("evaluate", absent) == {"stage": "evaluate", "left out": "no lm-eval", "seconds": 0.0}
+    assert gpu_smoke.row_of("base", dict) == {"stage": "base", "found": {}, "seconds": 0.0}
+
+
+def test_the_line_that_installs_what_the_smoke_needs_is_a_shells_and_has_the_pins():
+    extras = tomllib.loads((BENCH.parent / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    line = gpu_smoke.__doc__.split("\n\n")[1]
+    assert all(pin in line for pin in (*extras["unsloth"], extras["eval"][0]))
+    subprocess.run(["bash", "-n", "-c", line], check=True)
+
+
+@pytest.mark.slow
+def test_the_smoke_goes_through_every_stage_on_a_cpu_and_says_that_it_is_no_gpu(tmp_path, capsys):
+    rows = gpu_t4.main(["--smoke", "--scratch", str(tmp_path), "--out", str(tmp_path / "r.json")])
+    assert [row["stage"] for row in rows] == [*gpu_smoke.STAGES, "true shape"]
+    assert [row for row in rows if "found" not in row] == []
+    found = {row["stage"]: row["found"] for row in rows}
+    assert found["pretrain"]["prefix"] == "base_model.model.model.language_model"
+    assert found["resume"] | {"loss": 0} == {"from": "checkpoint-3", "steps": 6, "loss": 0, "largest difference": 0.0}
+    assert found["likelihood"]["kit"] == found["likelihood"]["plain"] and abs(found["likelihood"]["float16 less plain"]) < 1e-3
+    assert found["answers"]["answers"] == found["answers"]["the same one at a time"] == 7
+    assert found["evaluate"]["subjects"] == 3 and found["evaluate"]["missing"] == 0
+    assert found["merged"]["model_type"] == "gemma3"
+    written = json.loads((tmp_path / "r.json").read_text("utf-8"))
+    assert (written["gpu"], written["rows"]) == (False, json.loads(json.dumps(rows)))
+    assert "NOT RUN ON A GPU" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("bench", ["real_weights", "vocab_rows", "gpu_t4"])

@@ -19,6 +19,8 @@ from alif_kit.core import config
 from alif_kit.core.errors import StoppedError, UserError
 from alif_kit.core.records import CATEGORIES
 from alif_kit.core.run import Run
+from alif_kit.languages.text import urdu_purity
+from alif_kit.model.gemma import CHAT_TEMPLATE
 from alif_kit.release import merge
 
 HOSTILE = '<img src="http://evil.example/x.png" onerror="window.hacked=1"> ![x](http://evil.example/y.png) [z](javascript:alert(1))'
@@ -410,19 +412,17 @@ def test_an_adapter_and_its_base_answer_out_of_the_same_memory(finished):
         said(base)
 
 
-def test_a_gguf_answers_through_llama_cpp():
-    pytest.importorskip("llama_cpp", reason="llama.cpp is not installed: it comes with the extra `llama`")
-    from alif_kit.model import smollm2
+@pytest.mark.slow
+def test_a_gguf_answers_through_llama_cpp(gemma_gguf):
+    from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-    try:
-        speaker = speakers.Gguf(smollm2.gguf_file())
-    except UserError as error:
-        pytest.skip(str(error))
-    text, usage = said(speaker, "What is the capital of France?", max_tokens=24)
-    assert len(text) > 20 and 0 < usage.tokens <= 24
-    speaker.llama.metadata.pop("tokenizer.chat_template")  # a base model's file, tuned in the plain frame
-    plain, usage = said(speaker, "What is the capital of France?", max_tokens=24)
-    assert plain != text and 0 < usage.tokens <= 24
+    speaker = speakers.Gguf(gemma_gguf)  # a base model's file: without a template it is asked in the plain frame
+    plain, usage = said(speaker, "پاکستان کا دارالحکومت کون سا شہر ہے؟", max_tokens=24)
+    assert urdu_purity(plain) > 0.9 and 0 < usage.tokens <= 24
+    speaker.llama.metadata["tokenizer.chat_template"] = CHAT_TEMPLATE
+    speaker.llama.chat_handler = Jinja2ChatFormatter(CHAT_TEMPLATE, "<end_of_turn>", "<bos>").to_chat_handler()
+    text, usage = said(speaker, "پاکستان کا دارالحکومت کون سا شہر ہے؟", max_tokens=24)
+    assert text != plain and 0 < usage.tokens <= 24
 
 
 # the command

@@ -135,15 +135,9 @@ def end(process):
 
 
 @pytest.mark.slow
-def test_a_gguf_is_really_served_and_asks_for_its_key(tmp_path):
+def test_a_gguf_is_really_served_and_asks_for_its_key(gemma_gguf, tmp_path):
     pytest.importorskip("llama_cpp.server.app", reason="llama.cpp's server is not installed: it comes with the extra `llama`")
-    from alif_kit.model import smollm2
-
-    try:
-        path = smollm2.gguf_file()
-    except UserError as error:
-        pytest.skip(str(error))
-    port = free_port()
+    port, path = free_port(), gemma_gguf
     process, printed = served(["--model", str(path), "--port", str(port)], tmp_path / "log", key="a-long-secret")
     try:
         assert printed[0] == f"llama.cpp: http://127.0.0.1:{port}/v1" and printed[1].startswith("try it: curl http://127.0.0.1")

@@ -1,4 +1,4 @@
-"""The gate on real weights: SmolLM2 against itself, against itself with noise in its weights, and without its chat template."""
+"""The gate on real weights: a tuned gemma-270m against itself, against itself with noise in its weights, and without its frame."""
 
 import json
 import shutil
@@ -7,30 +7,25 @@ import pytest
 
 from alif_kit import pipeline
 from alif_kit.core import config
-from alif_kit.core.errors import UserError
 from alif_kit.core.run import Run
-from alif_kit.model import smollm2
 
 pytestmark = pytest.mark.slow
 
-# Enough examples for large losses to be sure, few enough for a CPU; English bits per byte and stopping are where a small model is good.
+# Enough examples for large losses to be sure, few enough for a CPU.
 SETTINGS = {
     "base.load_in_4bit": False,
-    "base.max_seq_length": 2048,
-    "evaluation.max_examples": 14,
-    "evaluation.max_new_tokens": 24,
-    "evaluation.batch_size": 14,
-    "gate.min_examples": 14,
+    "base.max_seq_length": 1024,
+    "evaluation.max_examples": 8,
+    "evaluation.max_new_tokens": 16,
+    "evaluation.batch_size": 8,
+    "gate.min_examples": 8,
+    "gate.min_documents": 8,
 }
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    try:
-        smollm2.gguf_file()
-    except UserError as reason:
-        pytest.skip(str(reason))
-    return smollm2.build()
+def base(tuned_gemma):
+    return tuned_gemma.file("release", "merged")
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +72,13 @@ def test_noise_in_the_weights_fails_for_what_it_breaks(evaluated, base, tmp_path
     assert any("English bits per byte" in f["sentence"] and "worse by" in f["sentence"] for f in gate["findings"])
 
 
-def test_a_lost_chat_template_fails_for_what_it_breaks(evaluated, base, tmp_path):
+def test_a_lost_frame_fails_for_what_it_breaks(evaluated, base, tmp_path):
+    """Neither a template nor a list of what ends an answer: the model says its end of turn and nobody hears it."""
     folder = copied(base, tmp_path / "bare")
     (folder / "chat_template.jinja").unlink()
-    _, gate = evaluated(folder)
-    found = verdicts(gate)
-    assert gate["verdict"] == "fail" and found["unparsed"] == "fail"
-    assert found["bits_per_byte_en"] == "pass"  # running text has no template to lose
+    (folder / "generation_config.json").unlink()
+    results, gate = evaluated(folder)
+    found, stops = verdicts(gate), next(m for m in results["measures"] if m["key"] == "stops_by_itself")
+    assert stops["values"]["base"]["value"] > 0.8
+    assert gate["verdict"] == "fail" and found["stops_by_itself"] == "fail"
+    assert found["bits_per_byte_en"] == "pass"  # running text has no frame to lose

@@ -54,7 +54,7 @@ def test_without_the_gguf_reader_the_reader_is_named(monkeypatch):
 def test_a_package_without_its_part_is_refused(monkeypatch, tmp_path):
     with_parts(monkeypatch, tmp_path, ["one"])
     (tmp_path / "p1.gguf.part").unlink()
-    with pytest.raises(UserError, match="holds no part of a .gguf file; expected version 1.0.0"):
+    with pytest.raises(UserError, match="holds no .gguf.part; expected version 1.0.0"):
         gemma.parts()
 
 
@@ -70,6 +70,13 @@ def test_a_built_checkpoint_is_not_built_again(monkeypatch, tmp_path):
     (tmp_path / "config.json").touch()
     monkeypatch.setattr(gemma, "parts", lambda: pytest.fail("looked for the packages"))
     assert gemma.build(tmp_path) == tmp_path
+
+
+def test_a_piece_that_earned_a_thousandth_place_keeps_its_score():
+    """A GGUF gives added pieces the score -1000; ▁high has it by its rank, and with 0 would be merged before all others."""
+    assert gemma._piece("▁high", -1000.0, 1) == ("▁high", -1000.0, 1) and gemma._piece("in", -1.0, 1) == ("in", -1.0, 1)
+    assert gemma._piece("  ", -1000.0, 4) == ("▁▁", 0.0, 4) and gemma._piece("<eos>", -1000.0, 3) == ("<eos>", 0.0, 3)
+    assert gemma._piece("<unk>", -1000.0, 3) == ("<unk>", 0.0, 2)
 
 
 def test_the_turns_are_those_of_googles_own_template():
@@ -162,3 +169,10 @@ def test_it_reads_and_writes_urdu(loaded):
     frame = prompt_text(SeedTask("qa", "پاکستان کا دارالحکومت کون سا شہر ہے؟", "-"), loaded.tokenizer, "alpaca")
     (answer,) = answer_all(loaded, [frame], 24, 1)
     assert urdu_purity(answer.text) > 0.9
+
+
+@pytest.mark.slow
+def test_its_terms_lie_beside_it(folder):
+    assert "Gemma Terms of Use" in (folder / "LICENSE.html").read_text("utf-8")
+    notice = (folder / "NOTICE").read_text("utf-8")
+    assert notice.startswith("Gemma is provided under and subject to the Gemma Terms of Use") and "converted" in notice

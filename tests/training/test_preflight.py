@@ -39,13 +39,6 @@ def test_another_end_of_turn_counts_where_the_template_has_one():
     assert preflight.check_rows([row], Letters(), ends_with_eos=True, ends={9})["longest_row"] == 3
 
 
-def test_every_document_ends():
-    blocks = [{"input_ids": ids, "labels": ids} for ids in ([1, 5, 2, 6], [1, 7, 2])]
-    assert preflight.check_rows(blocks, Letters(), ends_with_eos=False, documents=2)["ends"] == 2
-    with pytest.raises(UserError, match="2 EOS for 3 documents"):
-        preflight.check_rows(blocks, Letters(), ends_with_eos=False, documents=3)
-
-
 def test_no_rows_are_refused():
     with pytest.raises(UserError, match="no row to train on"):
         preflight.check_rows(iter(()), Letters(), ends_with_eos=False)

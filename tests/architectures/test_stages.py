@@ -1,0 +1,156 @@
+"""Each architecture with its real tokenizer through all stages, killed on the way, to a GGUF that llama.cpp cuts texts as it does."""
+
+import contextlib
+import json
+import subprocess
+import sys
+
+import pytest
+from tiny_models import ARCHITECTURES, tiny_model
+
+from alif_kit import pipeline
+from alif_kit.core import config
+from alif_kit.core.errors import StoppedError
+from alif_kit.core.records import SeedTask, write_jsonl
+from alif_kit.core.run import Run
+from alif_kit.languages import pack
+from alif_kit.model import unsloth as seam
+from alif_kit.model.chat_format import answer_ends
+from alif_kit.training import callback, trainer
+
+pytestmark = pytest.mark.slow
+
+ON_A_CARD = "gemma3_sees, as a card's loader returns it"
+SYSTEM = "آپ مختصر جواب دیتے ہیں۔"
+TURNS = ["سلام", "وعلیکم السلام!", "پاکستان کا دارالحکومت؟", "اسلام آباد", "What is 2 + 2?", "4"]
+SETTINGS = {
+    "base.chat_format": "native",
+    "base.max_seq_length": 128,
+    "lora.rank": 4,
+    "lora.train_vocab": "rows",
+    "mixture.system": SYSTEM,
+    "pretrain.batch_size": 2,
+    "pretrain.max_steps": 4,
+    "pretrain.save_steps": 2,
+    "finetune.batch_size": 2,
+    "finetune.max_steps": 4,
+    "finetune.save_steps": 2,
+    "evaluation.max_examples": 3,
+    "evaluation.max_new_tokens": 4,
+}
+
+
+@pytest.fixture(scope="module", params=[*ARCHITECTURES, ON_A_CARD])
+def walked(request, tmp_path_factory):
+    """A run of the architecture that was stopped in both stages of training and went on, evaluated and merged."""
+    place = tmp_path_factory.mktemp("walk")
+    name = request.param.split(",")[0]
+    base = tiny_model(name, place / "base")
+    more = place / "turns.jsonl"
+    write_jsonl(more, [{"messages": [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(TURNS)]}])
+    run = Run.open(
+        place / "run", config.load("smoke", SETTINGS | {"base.model": str(base), "mixture.sources": {"own": 0, str(more): 0}})
+    )
+    tasks = [task for tasks in pack.seeds("ur").values() for task in tasks[:3]]
+    write_jsonl(run.file("data", "train.jsonl"), tasks)
+    write_jsonl(run.file("data", "eval.jsonl"), [SeedTask("qa", "پانی کا فارمولا کیا ہے؟", "H2O")])
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == ON_A_CARD:
+            load_as_a_card_does(patch, base)
+        for stage in (trainer.pretrain, trainer.finetune):
+            with stopped_at_step(2), pytest.raises(StoppedError):
+                stage(run)
+            stage(run)
+        pipeline.evaluate(run)
+        pipeline.merge(run)
+        yield name, run
+
+
+def load_as_a_card_does(patch, base):
+    """A processor instead of a tokenizer, and weights in 16 bit: what Unsloth's CUDA loader hands back of gemma-3-4b."""
+    import torch
+    from transformers import AutoProcessor
+
+    loader = seam.prepare().FastLanguageModel
+    real = loader.from_pretrained
+
+    def from_pretrained(path, **options):
+        model, tokenizer = real(path, **{**options, "dtype": torch.bfloat16})
+        processor = AutoProcessor.from_pretrained(path if (base.parent / path).exists() else base)
+        processor.tokenizer = tokenizer
+        return model, processor
+
+    patch.setattr(loader, "from_pretrained", from_pretrained)
+
+
+@contextlib.contextmanager
+def stopped_at_step(number):
+    """The session ends after so many steps."""
+    real = callback.Watch.step_done
+
+    def step_done(self):
+        real(self)
+        if len(self.steps) == number:
+            self.reason = "the test"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callback.Watch, "step_done", step_done)
+        yield
+
+
+def test_both_stages_went_on_from_their_checkpoint_and_trained(walked):
+    _, run = walked
+    for stage in ("pretrain", "finetune"):
+        lines = run.file(stage, "metrics.csv").read_text().splitlines()
+        assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4"]
+        assert json.loads(run.file(stage, "summary.json").read_text())["trained_vocabulary_matrices"] >= 1
+        assert moved(run.file(stage, "adapter")) == 1.0
+
+
+def moved(adapter):
+    """The share of LoRA's B matrices, which begin at nought, that are not nought any more."""
+    from safetensors.torch import load_file
+
+    tensors = [tensor for name, tensor in load_file(adapter / "adapter_model.safetensors").items() if "lora_B" in name]
+    return sum(bool(tensor.any()) for tensor in tensors) / len(tensors)
+
+
+def test_it_is_evaluated_beside_its_base(walked):
+    _, run = walked
+    rows = json.loads(run.file("evaluation", "results.json").read_text())["rows"]
+    assert {row["model"] for row in rows} >= {"base", "pretrained", "finetuned"}
+    likelihoods = [row["value"] for row in rows if row["measure"] == "bits_per_byte"]
+    assert likelihoods and all(0 < value < 20 for value in likelihoods)
+
+
+def test_the_merged_model_stands_alone_with_all_that_the_base_had(walked):
+    name, run = walked
+    merged, made = run.file("release", "merged"), json.loads(run.file("release", "merged", "merge.json").read_text())
+    assert made["logits_compared"] and made["same_top_token"] > 0.95
+    assert json.loads((merged / "config.json").read_text())["architectures"] == [ARCHITECTURES[name][0]]
+    assert (merged / "processor_config.json").is_file() == (name == "gemma3_sees")
+    loaded = seam.load(run.config.base, merged)
+    ends = loaded.model.generation_config.eos_token_id
+    assert answer_ends(loaded.tokenizer, "native") <= set(ends if isinstance(ends, list) else [ends])
+
+
+def test_llama_cpp_cuts_two_hundred_texts_of_its_gguf_as_the_tokenizer_does(walked):
+    pytest.importorskip("llama_cpp", reason="llama.cpp is not installed: it comes with the extra `llama`")
+    name, run = walked
+    path, found = next(iter(pipeline.gguf(run, ["f16"]).items()))
+    assert found["same_tokens"] and found["template_is_the_models"] and found["ends_known"]
+    texts = two_hundred_texts()
+    line = [sys.executable, "-m", "alif_kit.release.read_back", str(path)]
+    done = subprocess.run(line, input=json.dumps(texts), capture_output=True, text=True, check=True)
+    tokenizer = seam.load(run.config.base, run.file("release", "merged")).tokenizer
+    assert json.loads(done.stdout.splitlines()[-1]) == [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+
+
+def two_hundred_texts():
+    """A hundred Urdu and a hundred English lines of the pack's documents, some emoji and code among them."""
+    texts = ["🙂 سلام! 👍🏽", "def f(x):\n    return x ** 2", "۱۲۳ + 456 = ؟", "  دو  خالی جگہیں "]
+    for language, wanted in (("ur", 96), ("en", 100)):
+        lines = (line for document in pack.corpus("ur", language, "train") for line in document.text.splitlines() if line.strip())
+        texts += [line for line, _ in zip(lines, range(wanted), strict=False)]
+    assert len(texts) == 200
+    return texts
