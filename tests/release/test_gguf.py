@@ -320,8 +320,8 @@ def test_texts_are_of_both_languages_and_many():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gemma3", "gemma3_sees", "qwen3", "llama", "mistral"])
-def test_the_file_of_every_architecture_has_the_models_tokenizer(name, tmp_path):
+@pytest.mark.parametrize("name", ["gemma3", "gemma3_sees"])
+def test_the_file_of_a_gemma_has_its_tokenizer(name, tmp_path):
     """From a folder as transformers 5 saves it. Of gemma3 the tokenizer lists one token more than the matrix has rows."""
     merged, sums = tmp_path / "merged", {}
     tiny_model(name, merged)
@@ -331,13 +331,8 @@ def test_the_file_of_every_architecture_has_the_models_tokenizer(name, tmp_path)
     assert {file.name: file.read_bytes() for file in merged.iterdir()} == sums
     found = read_back.inspected(path, merged, Base(str(merged), "native", False, 512), read_back.sample_texts("ur"))
     assert found["text_only"] == (name == "gemma3_sees")
-    if importlib.util.find_spec("llama_cpp") and name == "mistral":
-        # Nemo's tokenizer counts marks among the letters, llama.cpp does not: فوراً is cut before its tanwin.
-        assert 200 < found["same_tokens"] < found["texts"] and len(found["faults"]) == 1
-        return
     assert found["faults"] == [] and found.get("same_tokens") == found.get("texts")
-    if name.startswith("gemma3"):
-        says_what_googles_says(path, 262208 if name == "gemma3_sees" else 262144)
+    says_what_googles_says(path, 262208 if name == "gemma3_sees" else 262144)
 
 
 def says_what_googles_says(path, rows):
