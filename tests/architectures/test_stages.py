@@ -138,5 +138,6 @@ def test_llama_cpp_cuts_two_hundred_texts_of_its_gguf_as_the_tokenizer_does(walk
     name, run = walked
     path, found = next(iter(pipeline.gguf(run, ["f16"]).items()))
     assert found["texts"] > 200 and found["template_is_the_models"] and found["ends_known"]
-    assert (found["same_tokens"] == found["texts"]) == (found["state"] == "right") == (path.name == "run-f16.gguf")
-    assert found["state"] == ("wrong" if name == "mistral" else "right")  # llama.cpp cuts فوراً before its tanwin, Nemo does not
+    # llama.cpp cuts فوراً before its tanwin, Nemo does not. Answers of random weights hang on the last bit, and are not compared here.
+    assert (found["same_tokens"] == found["texts"]) == (name != "mistral")
+    assert (path.name == "run-f16.gguf") == (found["state"] == "right")
