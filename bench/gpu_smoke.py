@@ -267,6 +267,11 @@ def likelihood(scratch: Path) -> Facts:
     half = torch.autocast(loaded.model.device.type, dtype=torch.float16)
     found = {"kit": nats(), "plain": nats(contextlib.nullcontext()), "float16": nats(half)}
     need(isinstance(found["kit"], float) and 0 < found["kit"] < 100, f"the kit reads {found['kit']} nats a token")
+    if getattr(loaded.model, "_unsloth_forced_float32", False) and loaded.device.startswith("cuda"):
+        need(
+            found["kit"] == found["float16"],
+            "the kit does not read a model that Unsloth keeps in float32 as it answers, in float16",
+        )
     numbers = [value for value in (found["float16"], found["plain"]) if isinstance(value, float)]
     apart = {"float16 less plain": round(numbers[0] - numbers[1], 6)} if len(numbers) == 2 else {}
     return {"tokens": tokens, **found, **apart}
@@ -296,6 +301,7 @@ def evaluate(scratch: Path) -> Facts:
     if importlib.util.find_spec("lm_eval") is None:
         raise LeftOut("lm-eval is not installed")
     results = pipeline.evaluate(Run.resume(scratch / "run"))
+    need(not results["missing"], f"{len(results['missing'])} measures are missing")
     return {"subjects": len(results["subjects"]), "measures": len(results["measures"]), "missing": len(results["missing"])}
 
 

@@ -63,7 +63,7 @@ def gguf(
     for path, about in found.items():
         echo(f"{path.name}: {path.stat().st_size / 1e6:,.0f} MB{_said(about)}")
     echo(f"gguf: {opened.file('release', 'gguf')}")
-    _refuse({path.name: about["state"] for path, about in found.items()})
+    _refuse({path.name: about for path, about in found.items()})
 
 
 def _said(found: dict[str, Any]) -> str:
@@ -75,15 +75,15 @@ def _said(found: dict[str, Any]) -> str:
     return "".join(f"; {part}" for part in said)
 
 
-def _refuse(states: dict[str, str]) -> None:
+def _refuse(found: dict[str, dict[str, Any]]) -> None:
     """Raises StoppedError that says what to do where a file is wrong, or not known to be right."""
-    if wrong := [name for name, state in states.items() if state == "wrong"]:
+    if wrong := [name for name, about in found.items() if about["state"] == "wrong"]:
         raise StoppedError(f"{', '.join(wrong)}: not the merged model's, for the reasons above; do not use it, and report this")
-    if unchecked := [name for name, state in states.items() if state == "unchecked"]:
-        raise StoppedError(
-            f"{', '.join(unchecked)}: tokens and answers were not compared, for llama.cpp is not installed; run "
-            "pip install 'alif-kit[llama]' (built from source, some minutes), then this command again: it checks and renames"
-        )
+    if unchecked := {name: about["not_compared"] for name, about in found.items() if about["state"] == "unchecked"}:
+        reason = next(iter(unchecked.values()))
+        install = "run pip install 'alif-kit[llama]' (built from source, some minutes), then this command again"
+        advice = install if "llama.cpp" in reason else "run this command again where there is more"
+        raise StoppedError(f"{', '.join(unchecked)}: answers were not compared, for {reason}; {advice}: it checks and renames")
 
 
 def quant_study(

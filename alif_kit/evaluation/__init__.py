@@ -2,7 +2,7 @@
 
 In: held-out tasks and documents, the pack's question sets, public task lists, models or endpoints. Out: every figure with its n and
 interval beside the base's, paired tests, the gate's verdict.
-Writes: evaluation/. Uses: model, teacher (the judge), languages, platforms, core.
+Writes: evaluation/. Uses: model, corpus, teacher (the judge), languages, platforms, core.
 """
 
 from alif_kit import hands_on

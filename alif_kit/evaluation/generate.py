@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from alif_kit.corpus.blocks import document_end
 from alif_kit.model import unsloth as seam
 
 ROWS = 256
@@ -30,8 +31,8 @@ def text_nll(loaded: seam.Loaded, text: str, window: int) -> float:
 
 
 def text_ids(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of a text after the token that begins one, from which its first is foretold."""
-    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    """Token ids of a text after the token that begins one, from which its first is foretold: BOS, else what ends a document."""
+    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else document_end(tokenizer)
     return [start, *tokenizer(text, add_special_tokens=False)["input_ids"]]
 
 

@@ -6,7 +6,6 @@ In: folders, Hub ids, addresses. Out: the same questions answered through each o
 from __future__ import annotations
 
 import asyncio
-import gc
 import hashlib
 import itertools
 import json
@@ -154,11 +153,7 @@ class Respondent:
     def close(self) -> None:
         """Give the memory back."""
         if self.__dict__.pop("loaded", None):
-            import torch
-
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            seam.give_back()
 
 
 def weights_base(model: str) -> str:

@@ -148,7 +148,7 @@ def _put_questions(run: Run, respondent: Respondent, work: Work, kept: dict[str,
             done += len(batch)
 
 
-READING = "each window begins as the text does"
+READING = "each window begins as a document does"
 """How documents are read; another word when that changes, so that nats read in two ways are not compared."""
 ROUND = 128
 """Questions asked before their rows are written: what a kill can lose, and enough to sort by length."""

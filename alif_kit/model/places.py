@@ -58,7 +58,8 @@ class Plan:
 def plan(base: Checkpoint, adapter: Path) -> Plan:
     """Where each tensor of the adapter goes. Raises UserError for one that has no place in the base, or more than one."""
     settings, held = read_json(adapter / "adapter_config.json"), header(adapter / WEIGHTS)
-    _refuse(base, settings)
+    refuse_quantised(base)
+    _refuse(settings)
     tensors, head = _own_head(base)
     place = _finder({name for name in (*tensors, head) if name and not re.match(seam.VISION, name)})
     parts: dict[str, dict[str, str]] = {}
@@ -80,12 +81,16 @@ def plan(base: Checkpoint, adapter: Path) -> Plan:
     return Plan(dtype, written, changes, head in parts)
 
 
-def _refuse(base: Checkpoint, settings: dict[str, Any]) -> None:
+def refuse_quantised(base: Checkpoint) -> None:
+    """Raises UserError for a base that nothing can be merged into."""
     if base.config.get("quantization_config"):
         kind = base.config["quantization_config"].get("quant_method", "quantised")
         raise UserError(
             f"base {base.name} is quantised already ({kind}), and nothing merges into that; name the same model in 16 bit"
         )
+
+
+def _refuse(settings: dict[str, Any]) -> None:
     if settings.get("peft_type") != "LORA":
         raise UserError(f"the adapter is of the kind {settings.get('peft_type')}; expected LORA")
     if odd := next((name for name in OTHERWISE if settings.get(name)), None):

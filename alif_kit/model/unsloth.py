@@ -7,6 +7,7 @@ In: the names and numbers of the configuration. Out: a model, its tokenizer, and
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import logging
@@ -115,6 +116,15 @@ def autocast(model: Any) -> contextlib.AbstractContextManager[Any]:
 
     kind = precision(model)
     return contextlib.nullcontext() if kind is None else torch.autocast(model.device.type, dtype=kind)
+
+
+def give_back() -> None:
+    """Free what no variable holds any more, on the card too: Unsloth's models hold themselves, so `del` alone frees nothing."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def attach(loaded: Loaded, config: Config, rows: list[int] | None = None) -> None:

@@ -92,6 +92,10 @@ class Shape:
         return self.layers * rank * sum(sum(self.linears[name]) for name in modules)
 
 
+KEPT, KEPT_GEMMA = 0.06, 0.15
+"""`kept_16bit` of a base on the Hub that bases.toml does not know: as of those that it knows."""
+
+
 def known_bases() -> dict[str, Shape]:
     """The bases of bases.toml by Hub id."""
     table = base_table.read()
@@ -115,6 +119,8 @@ def find(name: str) -> Shape:
         raise UserError(f"base {name} holds no config.json; expected a folder saved by transformers")
     config = folder / "config.json" if folder.is_dir() else _download(name)
     shape = from_config(name, json.loads(config.read_text("utf-8")))
+    if not folder.is_dir():
+        shape = replace(shape, kept_16bit=KEPT_GEMMA if shape.float32_on_fp16 else KEPT)
     if not tokenizer.is_file():
         return shape
     found = round(measure_fertility(tokenizer), 2)

@@ -28,7 +28,8 @@ The peak is a sum of parts, in bytes, with T = batch x length tokens, h hidden s
   their figures; with the formula above, the plan was up to 21 % too low for them.
 - runtime: one dequantised weight, 7 % of the working memory lost to fragmentation, 0.15 GiB of CUDA context.
 
-tests/planner/test_peaks.py holds every peak that is known, public and our own: no plan is more than 3 % under it or 10 % over.
+tests/planner/test_peaks.py holds the known peaks, public and our own: no plan is more than 3 % under them or 10 % over, once what
+Unsloth held in those days and does not today is added to the public ones. It says which two public peaks are left out, and why.
 """
 
 from __future__ import annotations

@@ -104,6 +104,7 @@ def _compared(base: Base, path: str, adapter: Path, merged: Path, language: str,
             torch.save((logits.half(), logits.argmax(-1)), waiting / str(number))
             update(next(counted), "logits of base and adapter", 2 * len(pieces))
         del loaded
+        seam.give_back()
         before = (torch.load(waiting / str(number)) for number in range(len(pieces)))
         after = _logits(seam.load(base, merged), pieces)
         return differences(before, after, lambda: update(next(counted), "logits of the merged model", 2 * len(pieces)))

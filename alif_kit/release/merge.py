@@ -57,7 +57,7 @@ def merge(base: Base, path: str, adapter: Path, folder: Path, language: str) -> 
 
 
 def _in_own_process(task: dict[str, Any]) -> None:
-    """Run `_work`, its progress shown here. Killed for want of memory while logits are compared, it leaves a merge without that."""
+    """Run `_work`, its progress shown here. What fails or is killed while logits are compared leaves a merge without that."""
     command = [sys.executable, "-m", "alif_kit.release.merge", json.dumps(task)]
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors, bar("merge", 0) as update:
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8")
@@ -72,12 +72,12 @@ def _in_own_process(task: dict[str, Any]) -> None:
         errors.seek(0)
         said = errors.read().strip().splitlines()
     about = Path(task["folder"]) / "merge.json"
-    if code == -signal.SIGKILL and about.is_file():
+    own = next((line.removeprefix("alif: ") for line in reversed(said) if line.startswith("alif: ")), "")
+    last = KILLED if code == -signal.SIGKILL else (said or ["no word"])[-1][:300]
+    if code and about.is_file() and not own:
         shutil.rmtree(about.parent / logits.WAITING, ignore_errors=True)
-        write_json(about, latest_json(about) | {"not_compared": KILLED})
+        write_json(about, latest_json(about) | {"not_compared": last})
     elif code:
-        own = next((line.removeprefix("alif: ") for line in reversed(said) if line.startswith("alif: ")), "")
-        last = KILLED if code == -signal.SIGKILL else (said or ["no word"])[-1][:300]
         raise (UserError if own and code == UserError.exit_code else StoppedError)(own or f"merging stopped: {last}")
 
 

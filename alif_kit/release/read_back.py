@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import lru_cache
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from alif_kit.core.run import latest_json
 from alif_kit.languages import pack
 from alif_kit.model import unsloth as seam
 from alif_kit.model.chat_format import answer_ends, prompt_text
+from alif_kit.release import weights
 from alif_kit.release.gguf import named, need_llama, quiet
 
 TEMPLATE, ENDS = "tokenizer.chat_template", ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
@@ -41,13 +43,14 @@ def read_back(path: Path, merged: Path, base: Base, prompts: list[str], texts: l
     """Open a GGUF, compare it with the merged model, name it after its state; returns that name, and what is written beside it.
 
     `prompts` are framed, `texts` are not. Found: {"architecture", "template_is_the_models", "tokenizer_is_the_models",
-    "ends_known", "text_only", "bytes", "state", "faults"}: state right, wrong or unchecked, faults in sentences; with llama.cpp
-    {"texts", "same_tokens"}: how many texts it reads as the model's tokenizer does; and where nothing is wrong by then
-    {"same_answers", "agreed", "stops", "n"}: `agreed` is the mean share of each answer before the two part, `stops` how many
-    answers end by a token and not by the budget.
+    "ends_known", "text_only", "bytes", "state", "faults", "not_compared"}: state right, wrong or unchecked, faults in sentences,
+    and why no answers were compared; with llama.cpp {"texts", "same_tokens"}: how many texts it reads as the model's tokenizer
+    does; where nothing is wrong by then and the merged model fits, {"same_answers", "agreed", "stops", "n"}: `agreed` is the mean
+    share of each answer before the two part, `stops` how many answers end by a token and not by the budget.
     """
     about = inspected(path, merged, base, [*prompts, *texts])
-    if "texts" in about and not about["faults"]:
+    about["not_compared"] = _why_not(merged) if "texts" in about else "llama.cpp is not installed"
+    if not about["faults"] and not about["not_compared"]:
         about |= _answers_compared(path, merged, base, prompts, budget)
         about["faults"] = faults(about)
     elif not about["faults"] and _was_right(path):
@@ -78,6 +81,19 @@ def faults(about: Found) -> list[str]:
         "not one of its {n} answers begins like the merged model's": bool(about.get("agreed", True)),
     }
     return [sentence.format_map(about) for sentence, right in found.items() if not right]
+
+
+def _why_not(merged: Path) -> str:
+    """Why this machine cannot load the merged model, in 16 bit on a card and in 32 on a CPU; empty where it can."""
+    import psutil
+    import torch
+
+    size = weights.size(merged)
+    if torch.cuda.is_available():
+        needed, free, where = 1.2 * size, torch.cuda.mem_get_info()[0], "the card"
+    else:
+        needed, free, where = 2.2 * size, psutil.virtual_memory().available, "memory"
+    return f"the merged model takes {needed / 1e9:.1f} GB of {where}, {free / 1e9:.1f} are free" if free < needed else ""
 
 
 def _was_right(path: Path) -> bool:
@@ -137,16 +153,28 @@ def _tokens_compared(path: Path, tokenizer: Any, texts: list[str], ends: set[int
 
 
 def _answers_compared(path: Path, merged: Path, base: Base, prompts: list[str], budget: int) -> Found:
-    loaded = seam.load(Base(str(merged), base.chat_format, False, base.max_seq_length), merged)
-    ends = answer_ends(loaded.tokenizer, base.chat_format)
-    expected = [greedy(loaded, prompt, budget, ends) for prompt in prompts]
-    given = llama_answers(path, prompts, loaded.tokenizer, budget)
+    mark = (merged / "config.json").stat().st_mtime_ns
+    expected = _merged_answers(merged, mark, base.chat_format, base.max_seq_length, tuple(prompts), budget)
+    given = llama_answers(path, prompts, _tokenizer(merged), budget)
     return {
         "same_answers": sum(a == b for (a, _), (b, _) in zip(expected, given, strict=True)),
         "agreed": sum(_agreed(a, b) for (a, _), (b, _) in zip(expected, given, strict=True)) / len(prompts),
         "stops": {"merged": sum(stopped for _, stopped in expected), "gguf": sum(stopped for _, stopped in given)},
         "n": len(prompts),
     }
+
+
+@lru_cache(maxsize=1)
+def _merged_answers(
+    merged: Path, mark: int, chat_format: str, length: int, prompts: tuple[str, ...], budget: int
+) -> list[tuple[list[int], bool]]:
+    """The merged model's answers, which every quantisation of it is compared with. `mark` changes when it is made anew."""
+    loaded = seam.load(Base(str(merged), chat_format, False, length), merged)
+    ends = answer_ends(loaded.tokenizer, chat_format)
+    answers = [greedy(loaded, prompt, budget, ends) for prompt in prompts]
+    del loaded
+    seam.give_back()
+    return answers
 
 
 def greedy(loaded: seam.Loaded, prompt: str, budget: int, ends: set[int]) -> tuple[list[int], bool]:

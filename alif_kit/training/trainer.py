@@ -23,7 +23,7 @@ from alif_kit.core.progress import bar
 from alif_kit.core.records import write_json
 from alif_kit.core.run import latest_json
 from alif_kit.corpus import blocks
-from alif_kit.model import checkpoint, merging, without_hub
+from alif_kit.model import checkpoint, merging, places, without_hub
 from alif_kit.model import unsloth as seam
 from alif_kit.model.chat_format import answer_ends, frame_ids, response_markers
 from alif_kit.planner import bases, budget
@@ -44,6 +44,8 @@ def pretrain(run: Run) -> dict[str, Any]:
         return summary
     _announce_missing(run)
     planned = plan_here(run.config, "pretrain")
+    if run.config.lora.after_pretraining == "merge":
+        places.refuse_quantised(checkpoint.look(base_path(run.config)))
     with _stage(run, "pretrain") as facts:
         loaded = load_base(run.config)
         with parallel.main_first():
@@ -159,7 +161,7 @@ def _attach(run: Run, loaded: seam.Loaded) -> None:
     """A fresh adapter; where rows of the vocabulary are trained, those that the language uses."""
     rows, lora = None, run.config.lora
     if lora.train_vocab == "rows":
-        frame = frame_ids(loaded.tokenizer, run.config.base.chat_format)
+        frame = {*frame_ids(loaded.tokenizer, run.config.base.chat_format), blocks.document_end(loaded.tokenizer)}
         size = loaded.model.get_input_embeddings().weight.shape[0]
         rows = vocabulary.rows_in_use(loaded.tokenizer, blocks.training_texts(run), lora.vocab_coverage, frame, size)
     seam.attach(loaded, run.config, rows)

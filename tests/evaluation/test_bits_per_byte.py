@@ -27,7 +27,7 @@ def computed_apart(model, tokenizer, text, window):
     """
     import torch
 
-    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    start = tokenizer.bos_token_id or tokenizer.convert_tokens_to_ids("<|endoftext|>")
     ids = torch.tensor([start, *tokenizer(text, add_special_tokens=False)["input_ids"]])
     context = window // 2
     begins = [1, *range(window, len(ids), window - 1 - context)]

@@ -61,6 +61,14 @@ def test_a_nested_config_leaves_gaps_to_the_library(tmp_path):
     assert (shape.linear_parameters, shape.small_parameters) == (known.linear_parameters, known.small_parameters)
 
 
+@pytest.mark.parametrize(("kind", "kept"), [("llama", 0.06), ("gemma3_text", 0.15)])
+def test_of_a_base_on_the_hub_a_part_is_taken_to_stay_in_16_bit_and_of_a_folder_nothing(tmp_path, monkeypatch, kind, kept):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(LLAMA_CONFIG | {"model_type": kind}))
+    monkeypatch.setattr(bases, "_download", lambda name: config)
+    assert bases.find("somebody/model").kept_16bit == kept and bases.find(str(tmp_path)).kept_16bit == 0
+
+
 def test_mixtures_missing_folders_and_an_absent_hub_are_refused_in_a_sentence(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"no plain dense decoder \(num_local_experts = 8\)"):
         bases.from_config("mixture", LLAMA_CONFIG | {"num_local_experts": 8})

@@ -3,11 +3,14 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 from tiny_models import tiny_model
 
@@ -205,6 +208,7 @@ def with_llama(monkeypatch, tokens, answers):
     monkeypatch.setattr(read_back, "_answers_compared", lambda *_: dict(answers))
 
 
+WITHOUT = {"not_compared": "llama.cpp is not installed"}
 ANSWERS = {"same_answers": 1, "agreed": 0.5, "stops": {"merged": 2, "gguf": 2}, "n": 2}
 
 
@@ -215,8 +219,16 @@ def test_what_could_not_be_compared_is_called_unchecked_until_it_is(tiny, tmp_pa
     without_llama(monkeypatch)
     path, found = read_back.read_back(path, tiny, base, ["a"], ["b"])
     assert names(tmp_path) == ["x-q8_0.unchecked.gguf", "x-q8_0.unchecked.json"] and path.name == "x-q8_0.unchecked.gguf"
-    assert found["state"] == "unchecked" and found["faults"] == [] and "n" not in found
+    assert found["state"] == "unchecked" and found["faults"] == [] and "n" not in found and found.items() >= WITHOUT.items()
     assert json.loads(path.with_suffix(".json").read_text()) == found
+
+    with monkeypatch.context() as small:
+        with_llama(small, {"texts": 2, "same_tokens": 2, "ends_known": True}, ANSWERS)
+        small.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1))
+        path, found = read_back.read_back(path, tiny, base, ["a"], ["b"])
+    assert found["state"] == "unchecked" and re.fullmatch(
+        r"the merged model takes 0\.\d GB of memory, 0\.0 are free", found["not_compared"]
+    )
 
     with monkeypatch.context() as there:
         with_llama(there, {"texts": 2, "same_tokens": 2, "ends_known": True}, ANSWERS)
@@ -246,13 +258,14 @@ def test_what_is_wrong_is_called_wrong_with_the_reason(tiny, tmp_path, monkeypat
 
 def test_what_is_not_known_to_be_right_ends_with_one_sentence_that_says_what_to_do(capsys, tmp_path, monkeypatch):
     found = {"faults": [], "text_only": True, "state": "right"} | ANSWERS
-    states = {"x-q8_0.gguf": found, "x-f16.unchecked.gguf": {"faults": [], "text_only": True, "state": "unchecked"}}
+    states = {"x-q8_0.gguf": found, "x-f16.unchecked.gguf": {"faults": [], "text_only": True, "state": "unchecked", **WITHOUT}}
     for name in states:
         (tmp_path / name).write_bytes(bytes(2_000_000))
     monkeypatch.setattr(release, "open_run", lambda *_, **__: Run(tmp_path, None))
     monkeypatch.setattr(release.ak, "gguf", lambda *_: {tmp_path / name: about for name, about in states.items()})
     with pytest.raises(
-        StoppedError, match=r"^x-f16.unchecked.gguf: tokens and .* pip install 'alif-kit\[llama\]' .* renames$"
+        StoppedError,
+        match=r"^x-f16.unchecked.gguf: answers were not compared, for llama.cpp .* pip install 'alif-kit\[llama\]' .* renames$",
     ) as error:
         release.gguf()
     said = capsys.readouterr().out.splitlines()
@@ -261,6 +274,10 @@ def test_what_is_not_known_to_be_right_ends_with_one_sentence_that_says_what_to_
         "2 end by themselves, 2 of the merged model's",
         "x-f16.unchecked.gguf: 2 MB; without the part of the model that sees pictures",
     ]
+    states["x-f16.unchecked.gguf"]["not_compared"] = "the merged model takes 19.2 GB of the card, 14.0 are free"
+    with pytest.raises(StoppedError, match="14.0 are free; run this command again where there is more: it checks and renames"):
+        release.gguf()
+    capsys.readouterr()
     del states["x-f16.unchecked.gguf"]
     release.gguf()
     states["x-q8_0.gguf"] = found | {"state": "wrong", "faults": ["its stop token ends no answer"]}

@@ -180,6 +180,20 @@ def test_a_process_killed_while_it_compares_leaves_the_merge_and_the_reason(tmp_
     assert not (folder / logits.WAITING).exists()
 
 
+def test_a_comparison_that_fails_leaves_the_merge_and_the_reason(tmp_path, monkeypatch):
+    folder = tmp_path / "m"
+    child = Child(
+        folder, 1, "Traceback\nRuntimeError: CUBLAS_STATUS_ALLOC_FAILED", about={"matrices": 23, "not_compared": "stopped before"}
+    )
+    monkeypatch.setattr(merge.subprocess, "Popen", child)
+    merge._in_own_process({"folder": str(folder)})
+    found = json.loads((folder / "merge.json").read_text())
+    assert found == {"matrices": 23, "not_compared": "RuntimeError: CUBLAS_STATUS_ALLOC_FAILED"}
+    monkeypatch.setattr(merge.subprocess, "Popen", Child(tmp_path / "n", 1, "alif: the merged model differs", about={}))
+    with pytest.raises(StoppedError, match="differs"):
+        merge._in_own_process({"folder": str(tmp_path / "n")})
+
+
 def test_progress_of_the_process_is_shown_here(tmp_path, monkeypatch):
     from contextlib import contextmanager
 

@@ -1,11 +1,12 @@
 """vocabulary rows: only those a language uses are trained, they survive saving, resuming and merging, at their own rate."""
 
 import json
+import shutil
 
 import pytest
 
 from alif_kit.core import config
-from alif_kit.core.errors import StoppedError
+from alif_kit.core.errors import StoppedError, UserError
 from alif_kit.core.run import Run
 from alif_kit.model import checkpoint, merging, tiny_base
 from alif_kit.model import unsloth as model
@@ -101,6 +102,16 @@ def test_a_fresh_adapter_on_the_merged_model(tmp_path):
 
     results = json.loads(run.file("evaluation", "results.json").read_text())
     assert summary.value(results, "bits_per_byte_ur", "pretrain") != summary.value(results, "bits_per_byte_ur", "finetune")
+
+
+def test_a_quantised_base_is_refused_before_the_hours_that_a_merge_would_throw_away(tmp_path):
+    base = shutil.copytree(trainer.base_path(config.load("smoke")), tmp_path / "base")
+    said = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(said | {"quantization_config": {"quant_method": "bitsandbytes"}}))
+    run = small(tmp_path / "r", **{"base.model": str(base), "lora.after_pretraining": "merge"})
+    with pytest.raises(UserError, match=r"is quantised already \(bitsandbytes\), .* name the same model in 16 bit"):
+        trainer.pretrain(run)
+    assert not run.file("pretrain").exists()
 
 
 def test_rows_are_trained_where_unsloth_froze_them(rows, monkeypatch):
