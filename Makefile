@@ -34,7 +34,7 @@ test: setup ## the tests, without the slow ones; PLACE=tests/synth for one room'
 test-slow: setup ## the slow tests; llama.cpp is built for them, and what needs it is skipped where that fails
 	-$(BIN)/pip install --quiet --disable-pip-version-check $$($(EXTRA) gemma)
 	-CMAKE_ARGS=-DGGML_NATIVE=OFF $(BIN)/pip install --quiet --disable-pip-version-check $$($(EXTRA) llama)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile --durations=12 $(PLACE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder --durations=12 $(PLACE)
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

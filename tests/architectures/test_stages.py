@@ -34,8 +34,8 @@ SETTINGS = {
     "finetune.batch_size": 2,
     "finetune.max_steps": 4,
     "finetune.save_steps": 2,
-    "evaluation.max_examples": 3,
-    "evaluation.max_new_tokens": 4,
+    "evaluation.max_examples": 1,
+    "evaluation.max_new_tokens": 2,
 }
 
 

@@ -1,4 +1,4 @@
-"""The gate on real weights: a tuned gemma-270m against itself, against itself with noise in its weights, and without its frame."""
+"""The gate and GGUF on real weights: a tuned gemma-270m against itself, against itself with noise in its weights, and without its frame."""
 
 import json
 import shutil
@@ -82,3 +82,15 @@ def test_a_lost_frame_fails_for_what_it_breaks(evaluated, base, tmp_path):
     assert stops["values"]["base"]["value"] > 0.8
     assert gate["verdict"] == "fail" and found["stops_by_itself"] == "fail"
     assert found["bits_per_byte_en"] == "pass"  # running text has no frame to lose
+
+
+def test_as_gguf_it_answers_and_ends_as_the_merged_model_does(tuned_gemma):
+    pytest.importorskip("llama_cpp", reason="llama.cpp is not installed: it comes with the extra `llama`")
+    found = {path.name: about for path, about in pipeline.gguf(tuned_gemma, ["q8_0", "q4_k_m"]).items()}
+    assert list(found) == ["gemma-q8_0.gguf", "gemma-q4_k_m.gguf"]
+    assert tuned_gemma.file("release", "gguf", "Modelfile").is_file() and not list(tuned_gemma.file("release").rglob("*.tmp*"))
+    for about in found.values():
+        assert about["architecture"] == "gemma3" and about["state"] == "right" and about["n"] == 10
+        assert about["same_tokens"] == about["texts"] > 200
+    assert found["gemma-q8_0.gguf"]["agreed"] > 0.5 and found["gemma-q8_0.gguf"]["same_answers"] >= 3
+    assert found["gemma-q4_k_m.gguf"]["bytes"] < found["gemma-q8_0.gguf"]["bytes"]
