@@ -57,7 +57,7 @@ class Checkpoint:
 def look(path: str) -> Checkpoint:
     """What a folder, or a model on the Hub, holds. Raises UserError where there is none, or none of safetensors."""
     folder = Path(path) if Path(path).is_dir() else _cached(path)
-    found = _on_hub(path) if folder is None else Checkpoint(path, folder, read_json(folder / "config.json"), _headers(folder))
+    found = _on_hub(path) if folder is None else Checkpoint(path, folder, read_json(folder / "config.json"), headers(folder))
     if odd := next((tensor.kind for tensor in found.tensors.values() if tensor.kind not in SIZES), None):
         raise UserError(f"base {path} holds weights of the kind {odd}; name the same model in 16 bit")
     return found
@@ -69,15 +69,23 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def header(path: Path) -> dict[str, Tensor]:
-    """The tensors of one file."""
+    """The tensors of one file. Raises UserError where it is damaged or something else."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 a safe_open is no dict
             return {name: Tensor(path.name, part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
     except SafetensorError as error:
         raise UserError(f"{path} is cut off or no safetensors file ({first_line(error)}); fetch or save it again") from None
+
+
+def headers(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint. Raises UserError where a file is missing, damaged or outside the folder."""
+    _check_names(_files(folder), str(folder))
+    if missing := next((name for name in _files(folder) if not (folder / name).is_file()), None):
+        raise UserError(f"base {folder} holds no {missing}; expected a whole checkpoint of safetensors")
+    return {name: tensor for file in _files(folder) for name, tensor in header(folder / file).items()}
 
 
 def read(path: Path, name: str) -> Any:
@@ -113,13 +121,6 @@ def _files(folder: Path) -> list[str]:
 def _check_names(files: Iterable[str], name: str) -> None:
     if odd := next((file for file in files if Path(file).name != file or file.startswith(".")), None):
         raise UserError(f"base {name} names the shard {odd!r}, which leads out of its folder; do not use these weights")
-
-
-def _headers(folder: Path) -> dict[str, Tensor]:
-    _check_names(_files(folder), str(folder))
-    if missing := next((name for name in _files(folder) if not (folder / name).is_file()), None):
-        raise UserError(f"base {folder} holds no {missing}; expected a whole checkpoint of safetensors")
-    return {name: tensor for file in _files(folder) for name, tensor in header(folder / file).items()}
 
 
 def _cached(name: str) -> Path | None:

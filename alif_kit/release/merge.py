@@ -93,7 +93,7 @@ def _work(task: dict[str, Any], update: Update = _say) -> None:
     why_not = logits.why_not(found_base, adapter)
     found = merging.merge(found_base, adapter, folder, base.chat_format, update, spare=logits.disk(found_base))
     tuned = adapter / "adapter_model.safetensors"
-    trained = any("embed_tokens" in name or "lm_head" in name for name in weights.shapes(tuned))
+    trained = any("embed_tokens" in name or "lm_head" in name for name in checkpoint.header(tuned))
     found |= {"base": task["path"], "adapter_sha256": digest(tuned), "trained_vocabulary": trained}
     found |= {"ends": latest_json(folder / "generation_config.json")["eos_token_id"]}
     found |= {"chat_template": (folder / "chat_template.jinja").is_file()}

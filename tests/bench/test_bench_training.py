@@ -15,6 +15,7 @@ sys.path.insert(0, str(BENCH))
 import gpu_smoke  # noqa: E402
 import gpu_t4  # noqa: E402
 import real_weights  # noqa: E402
+import tiny_gemma  # noqa: E402
 import vocab_rows  # noqa: E402
 
 
@@ -115,7 +116,7 @@ def test_every_known_base_has_a_family_with_its_parameters(name):
 def test_the_smoke_base_is_a_gemma_that_sees_with_its_processor(tmp_path):
     from transformers import AutoConfig, AutoProcessor
 
-    gpu_smoke.write_base(tmp_path)
+    tiny_gemma.write_base(tmp_path)
     config, processor = AutoConfig.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)
     assert config.architectures == ["Gemma3ForConditionalGeneration"] and type(processor).__name__ == "Gemma3Processor"
     words = processor.tokenizer

@@ -270,18 +270,21 @@ def test_whole_safetensors_are_taken(tmp_path):
         (lambda f: None, "no config.json"),
         (lambda f: model(f), "holds no weights"),
         (lambda f: (model(f) / "pytorch_model.bin").write_bytes(b"x"), "only pytorch_model.bin, which is pickled"),
-        (lambda f: tensors(model(f) / "model.safetensors", cut=3), "where its header says"),
+        (lambda f: tensors(model(f) / "model.safetensors", cut=3), "cut off or no safetensors file"),
         (lambda f: (model(f) / "model.safetensors").write_bytes(b"\xff" * 100), "cut off or no safetensors"),
         (lambda f: (model(f) / "model.safetensors").write_bytes(struct.pack("<Q", 4) + b"nope"), "no safetensors file"),
         (
-            lambda f: (model(f) / weights.INDEX).write_text('{"weight_map": {"a": "model-00001.safetensors"}}'),
-            "lacks the shard model-00001",
+            lambda f: (model(f) / checkpoint.INDEX).write_text('{"weight_map": {"a": "model-00001.safetensors"}}'),
+            "holds no model-00001.safetensors; expected a whole checkpoint",
         ),
         (
-            lambda f: (model(f) / weights.INDEX).write_text('{"weight_map": {"a": "../../x.safetensors"}}'),
+            lambda f: (model(f) / checkpoint.INDEX).write_text('{"weight_map": {"a": "../../x.safetensors"}}'),
             "leads out of its folder",
         ),
-        (lambda f: (model(f) / weights.INDEX).write_text('{"weight_map": {"a": "/etc/x.safetensors"}}'), "leads out of its folder"),
+        (
+            lambda f: (model(f) / checkpoint.INDEX).write_text('{"weight_map": {"a": "/etc/x.safetensors"}}'),
+            "leads out of its folder",
+        ),
     ],
 )
 def test_weights_that_must_not_be_used_are_refused_in_a_sentence(tmp_path, make, said):
