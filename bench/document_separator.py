@@ -4,8 +4,9 @@
 
 The same continued pretraining (CPT) and fine-tuning (SFT) twice, with one token or the other after each document. The Instruct base
 is `--model`, or gemma-270m that is first taught the chat format on half of the pack's seed tasks. In each row, for the texts of
-real_weights.py, bits per byte; for seed tasks that no training saw, nats a token of the answer, nats of the token that closes it,
-and the share of answers of at most 64 tokens that end by themselves.
+real_weights.py, bits per byte; for Urdu seed tasks that no training saw and for ENGLISH, which an Instruct base knows how to
+answer, nats a token of the answer, nats of the token that closes it, and the share of answers of at most 64 tokens that end by
+themselves.
 """
 
 from __future__ import annotations
@@ -33,12 +34,27 @@ from alif_kit.model.chat_format import answer_ends, prompt_text, training_text
 from alif_kit.training import trainer
 
 BUDGET = 64
+ENGLISH = {
+    "What is the capital of France?": "The capital of France is Paris.",
+    "How many days are there in a week?": "There are seven days in a week.",
+    "What colour do you get from blue and yellow?": "Blue and yellow make green.",
+    "Which planet is closest to the Sun?": "Mercury is the planet closest to the Sun.",
+    "What is 7 plus 5?": "7 plus 5 is 12.",
+    "What is the opposite of hot?": "The opposite of hot is cold.",
+    "Name a fruit that is yellow.": "A banana is a yellow fruit.",
+    "What do bees make?": "Bees make honey.",
+    "Is the sentence 'I loved this film' positive or negative?": "The sentence is positive.",
+    "What is frozen water called?": "Frozen water is called ice.",
+    "In which ocean does Hawaii lie?": "Hawaii lies in the Pacific Ocean.",
+    "Write the plural of 'child'.": "The plural of 'child' is 'children'.",
+}
 
 
-def tasks(number: int) -> tuple[list[SeedTask], list[SeedTask]]:
-    """Seed tasks to train on, and `number` others to ask, of all categories alike."""
+def tasks(number: int) -> tuple[list[SeedTask], dict[str, list[SeedTask]]]:
+    """Seed tasks to train on, and at most `number` others in each language to ask; the Urdu ones of all categories alike."""
     every = [task for column in zip(*pack.seeds("ur").values(), strict=False) for task in column]
-    return every[1::2], every[::2][:number]
+    english = [SeedTask("qa", question, answer) for question, answer in ENGLISH.items()]
+    return every[1::2], {"Urdu": every[::2][:number], "English": english[:number]}
 
 
 def asked(loaded: seam.Loaded, questions: list[SeedTask]) -> dict[str, float]:
@@ -76,7 +92,7 @@ def tuned(run: Run, known: list[SeedTask]) -> None:
 
 
 def arm(
-    args: argparse.Namespace, folder: Path, token: str, known: list[SeedTask], questions: list[SeedTask]
+    args: argparse.Namespace, folder: Path, token: str, known: list[SeedTask], questions: dict[str, list[SeedTask]]
 ) -> list[dict[str, Any]]:
     """CPT with `token` after each document, then SFT: a row of each."""
     texts = real_weights.held_out_texts(args.bytes)
@@ -88,9 +104,12 @@ def arm(
     return [*rows, row(f"the same, + SFT, {token}", config, run.file("finetune", "adapter"), texts, questions)]
 
 
-def row(name: str, config: Config, adapter: Path | None, texts: real_weights.Texts, questions: list[SeedTask]) -> dict[str, Any]:
+def row(
+    name: str, config: Config, adapter: Path | None, texts: real_weights.Texts, questions: dict[str, list[SeedTask]]
+) -> dict[str, Any]:
     loaded = seam.load(config.base, config.base.model, adapter)
-    line = {"model": name, "bits_per_byte": real_weights.measure(loaded, texts), **asked(loaded, questions)}
+    answers = {language: asked(loaded, these) for language, these in questions.items()}
+    line = {"model": name, "bits_per_byte": real_weights.measure(loaded, texts), "answers": answers}
     print(json.dumps(line, ensure_ascii=False), flush=True)
     return line
 
@@ -107,12 +126,12 @@ def separators(model: str) -> tuple[str, str]:
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
-    grid = Table(
-        "model", *rows[0]["bits_per_byte"], "answer, nats a token", "its end, nats", "ends by itself", title="bits per byte"
-    )
+    measures = {"answer": "nats a token", "end": "its end, nats", "stopped": "ends by itself"}
+    heads = [f"{language} answers\n{head}" for language in rows[0]["answers"] for head in measures.values()]
+    grid = Table("model", *(f"{text}\nbits per byte" for text in rows[0]["bits_per_byte"]), *heads)
     for line in rows:
         likely = [f"{value:.3f}" for value in line["bits_per_byte"].values()]
-        grid.add_row(line["model"], *likely, f"{line['answer']:.3f}", f"{line['end']:.3f}", f"{line['stopped']:.0%}")
+        grid.add_row(line["model"], *likely, *(f"{of[m]:.3f}" for of in line["answers"].values() for m in measures))
     return grid
 
 

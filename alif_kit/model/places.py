@@ -58,7 +58,7 @@ class Plan:
 def plan(base: Checkpoint, adapter: Path) -> Plan:
     """Where each tensor of the adapter goes. Raises UserError for one that has no place in the base, or more than one."""
     settings, held = read_json(adapter / "adapter_config.json"), header(adapter / WEIGHTS)
-    refuse_quantised(base)
+    refuse_quantised(base.name, base.config)
     _refuse(settings)
     tensors, head = _own_head(base)
     place = _finder({name for name in (*tensors, head) if name and not re.match(seam.VISION, name)})
@@ -81,13 +81,11 @@ def plan(base: Checkpoint, adapter: Path) -> Plan:
     return Plan(dtype, written, changes, head in parts)
 
 
-def refuse_quantised(base: Checkpoint) -> None:
+def refuse_quantised(name: str, config: dict[str, Any]) -> None:
     """Raises UserError for a base that nothing can be merged into."""
-    if base.config.get("quantization_config"):
-        kind = base.config["quantization_config"].get("quant_method", "quantised")
-        raise UserError(
-            f"base {base.name} is quantised already ({kind}), and nothing merges into that; name the same model in 16 bit"
-        )
+    if config.get("quantization_config"):
+        kind = config["quantization_config"].get("quant_method", "quantised")
+        raise UserError(f"base {name} is quantised already ({kind}), and nothing merges into that; name the same model in 16 bit")
 
 
 def _refuse(settings: dict[str, Any]) -> None:

@@ -44,8 +44,7 @@ def pretrain(run: Run) -> dict[str, Any]:
         return summary
     _announce_missing(run)
     planned = plan_here(run.config, "pretrain")
-    if run.config.lora.after_pretraining == "merge":
-        places.refuse_quantised(checkpoint.look(base_path(run.config)))
+    _check_mergeable(run.config)
     with _stage(run, "pretrain") as facts:
         loaded = load_base(run.config)
         with parallel.main_first():
@@ -53,6 +52,22 @@ def pretrain(run: Run) -> dict[str, Any]:
             held_out = blocks.held_out_rows(run, loaded.tokenizer) if run.config.pretrain.eval_steps else None
         _attach(run, loaded)
         return _train(Watch(run, "pretrain", planned), loaded, data, held_out, counts, facts)
+
+
+def _check_mergeable(config: Config) -> None:
+    """A base that nothing merges into is refused where this run will merge, and named where it may: hours are left to change it."""
+    seam.prepare()
+    from transformers import PretrainedConfig
+
+    with parallel.main_first():
+        path = base_path(config)
+    with contextlib.suppress(OSError):  # loading it says what is wrong
+        try:
+            places.refuse_quantised(path, PretrainedConfig.get_config_dict(path)[0])
+        except UserError as error:
+            if config.lora.after_pretraining == "merge":
+                raise
+            print(f"before `alif merge`: {error}", file=sys.stderr)
 
 
 def _announce_missing(run: Run) -> None:

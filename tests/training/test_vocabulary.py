@@ -114,6 +114,16 @@ def test_a_quantised_base_is_refused_before_the_hours_that_a_merge_would_throw_a
     assert not run.file("pretrain").exists()
 
 
+def test_a_quantised_base_that_nothing_merges_yet_is_named_before_training(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "quantization_config": {"quant_method": "bitsandbytes"}}')
+    trainer._check_mergeable(config.load("smoke", {"base.model": str(tmp_path)}))
+    said = capsys.readouterr().err
+    assert said.startswith("before `alif merge`: base ") and "is quantised already (bitsandbytes), and nothing merges" in said
+    trainer._check_mergeable(config.load("smoke"))
+    trainer._check_mergeable(config.load("smoke", {"base.model": str(tmp_path / "nowhere")}))
+    assert capsys.readouterr().err == ""
+
+
 def test_rows_are_trained_where_unsloth_froze_them(rows, monkeypatch):
     """On a card its get_peft_model freezes whatever is no LoRA matrix; here that is done to it on the CPU."""
     unsloth = model.prepare()
