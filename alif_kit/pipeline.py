@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alif_kit.core.progress import bar
-from alif_kit.core.run import Run
+from alif_kit.core.run import Run, latest_json
 from alif_kit.platforms import machine
 from alif_kit.report import page as report
 
@@ -131,7 +131,7 @@ def merge(run: Run, adapter: Path | None = None) -> dict[str, Any]:
     """release/merged: 16-bit safetensors out of the run's fine-tuned adapter (or the one in the folder `adapter`) and its base.
 
     Returns what the checks found: by how much the worst matrix is off, and, where the machine holds the whole model, by how much
-    logits differ from base and adapter, as a share of their range, and in which share of the places the likeliest token is the
+    logits differ from base and adapter, as a share of their spread, and in which share of the places the likeliest token is the
     same. Raises UserError for an adapter that is missing or made for another base.
     """
     from alif_kit.release import merge as merging
@@ -141,6 +141,20 @@ def merge(run: Run, adapter: Path | None = None) -> dict[str, Any]:
     if run.config.lora.after_pretraining == "merge" and adapter == run.file("finetune", "adapter"):
         return merging.merge(base, str(run.require("pretrain", "merged", stage="finetune")), adapter, folder, run.config.language)
     return merging.merge(base, _resolve(run, base.model), adapter, folder, run.config.language)
+
+
+OWN = "finetune/adapter"
+
+
+def _merged(run: Run) -> Path:
+    """release/merged, whole and of the adapter that the run has now; one of an adapter from elsewhere stays while it is whole."""
+    from alif_kit.release import merge as merging
+
+    folder = run.file("release", "merged")
+    made = latest_json(folder / "merge.json") if (folder / merging.SUMS).is_file() and not merging.wrong_sums(folder) else {}
+    if not made or made.get("adapter", OWN) == OWN:
+        merge(run)
+    return folder
 
 
 def gguf(run: Run, quants: Sequence[str] = ("q8_0",), ollama_name: str = "") -> dict[Path, dict[str, Any]]:
@@ -154,9 +168,7 @@ def gguf(run: Run, quants: Sequence[str] = ("q8_0",), ollama_name: str = "") -> 
     from alif_kit.release import gguf as files
     from alif_kit.release import ollama, read_back
 
-    merged = run.file("release", "merged")
-    if not (merged / "SHA256SUMS").is_file():
-        merge(run)
+    merged = _merged(run)
     made = files.make(merged, list(quants), run.file("release", "gguf"), run.path.name, machine.scratch_folder())
     prompts, texts = read_back.sample_prompts(merged, run.config), read_back.sample_texts(run.config.language)
     found = dict(read_back.read_back(path, merged, run.config.base, prompts, texts) for path in made)
@@ -174,8 +186,7 @@ def quant_study(run: Run, forms: list[str], limit: int) -> dict[str, Any]:
     """The merged model in every form, measured on the same examples; merges first where that is missing."""
     from alif_kit.quantisation import study as studying
 
-    if not run.file("release", "merged", "SHA256SUMS").is_file():
-        merge(run)
+    _merged(run)
     return studying.study(run, forms, limit)
 
 

@@ -44,6 +44,7 @@ from alif_kit.planner.bases import Shape, known_bases
 VISIBLE = 14.563
 FAMILIES = {
     "gemma-3": "gemma3_text",
+    "gemma-270m": "gemma3_text",
     "gemma-2": "gemma2",
     "Qwen3": "qwen3",
     "Qwen2": "qwen2",

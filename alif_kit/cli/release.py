@@ -35,9 +35,9 @@ def merge(run: RunOption = None, preset: PresetOption = "auto", changes: SetOpti
     if "matrices" in found:
         allowed = f"rounding to 16 bit allows {found['matrix_tolerance']:.2%}"
         echo(f"{found['matrices']} matrices are base and adapter but for {found['matrix_difference']:.2%} ({allowed})")
-    if "largest_difference" in found:
-        where = f" of {found['n']:,} tokens" if "n" in found else ""
-        echo(f"logits{where} differ by at most {found['largest_difference']:.2%} of their range ({found['tolerance']:.0%} allowed)")
+    if "logits_difference" in found:
+        allowed = f"{found['tolerance']:.0%} allowed"
+        echo(f"logits of {found['n']:,} tokens differ by {found['logits_difference']:.2%} of their spread ({allowed})")
         echo(f"the same likeliest token in {found['same_top_token']:.1%} of the places")
     else:
         echo(f"logits of the whole model were not compared: {found['not_compared']}")

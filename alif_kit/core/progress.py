@@ -44,17 +44,18 @@ LOG_SECONDS = 30.0
 @contextmanager
 def _log_bar(label: str, total: int | None) -> Iterator[Update]:
     """For nohup, CI and pipes: a whole line every half a minute and one at the end, so that `tail` shows where the work is."""
-    began = spoke = time.monotonic()
+    pace, spoke = _Pace(), time.monotonic()
     latest: tuple[int, int | None, str] = (0, total, "")
 
     def say() -> None:
         done, total, note = latest
-        said = f"{label}: {_counted(done, total, time.monotonic() - began)}"
+        said = f"{label}: {pace.counted(done, total)}"
         print(f"{said}, {note}" if note else said, file=sys.stderr, flush=True)
 
     def update(done: int, note: str = "", total: int | None = total) -> None:
         nonlocal spoke, latest
         latest = done, total, note
+        pace.counted(done, total)
         if time.monotonic() - spoke >= LOG_SECONDS:
             spoke = time.monotonic()
             say()
@@ -65,10 +66,21 @@ def _log_bar(label: str, total: int | None) -> Iterator[Update]:
         say()
 
 
-def _counted(done: int, total: int | None, seconds: float) -> str:
-    """`"3 of 12, 60 s, about 180 s to go"`."""
-    left = f", about {seconds / done * (total - done):,.0f} s to go" if total and 0 < done < total else ""
-    return f"{done:,} of {total:,}, {seconds:,.0f} s{left}" if total else f"{done:,}, {seconds:,.0f} s"
+class _Pace:
+    """How fast work goes since it first said how far it was: what an earlier session had done says nothing of this one."""
+
+    def __init__(self) -> None:
+        self.began, self.first = time.monotonic(), (0, 0.0)
+
+    def counted(self, done: int, total: int | None) -> str:
+        """`"3 of 12, 60 s, about 180 s to go"`."""
+        now = time.monotonic()
+        if done and not self.first[0]:
+            self.first = done, now
+        before, since = self.first
+        known = total and before < done < total
+        left = f", about {(now - since) / (done - before) * (total - done):,.0f} s to go" if known else ""
+        return f"{done:,} of {total:,}, {now - self.began:,.0f} s{left}" if total else f"{done:,}, {now - self.began:,.0f} s"
 
 
 def in_notebook() -> bool:
@@ -113,25 +125,25 @@ def _slot_here() -> _Slot:
 
 def _page_bar(label: str, total: int | None) -> Update:
     """A line of HTML that is drawn again in its place, twice a second at most and at its end. A total of None is unknown."""
-    slot, began, drawn = _slot_here(), time.monotonic(), 0.0
+    slot, pace, drawn = _slot_here(), _Pace(), 0.0
     slot.lines.append("")
     number = len(slot.lines) - 1
 
     def update(done: int, note: str = "", total: int | None = total) -> None:
         nonlocal drawn
-        now = time.monotonic()
+        now, counted = time.monotonic(), pace.counted(done, total)
         if now - drawn > REDRAW_SECONDS or done == total:
             drawn = now
-            slot.lines[number] = _page_line(label, done, total, note, now - began)
+            slot.lines[number] = _page_line(label, done, total, counted, note)
             slot.draw()
 
     update(0)
     return update
 
 
-def _page_line(label: str, done: int, total: int | None, note: str, seconds: float) -> str:
+def _page_line(label: str, done: int, total: int | None, counted: str, note: str) -> str:
     from html import escape
 
     size = f'value="{done}" max="{total}"' if total else ""
     drawn = f'<code>{escape(label)}</code> <progress {size} style="width:14em"></progress>'
-    return f"{drawn} {_counted(done, total, seconds)} {escape(note)}"
+    return f"{drawn} {counted} {escape(note)}"

@@ -12,6 +12,7 @@ it. Templates that can think (Qwen3) are asked not to: an empty `<think>` block,
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from alif_kit.core import UserError
@@ -73,8 +74,8 @@ def _alpaca(messages: list[Message], eos: str) -> list[str]:
     return pieces
 
 
-DATE = "26 Jul 2024"
-"""Llama-3.2's template prints today's date unless it is told one: the same conversation must give the same ids tomorrow."""
+DATE = date(2024, 7, 26)
+"""Some templates print today's date unless they are told one: the same conversation must give the same ids tomorrow."""
 
 
 def _apply(tokenizer: Any, messages: list[Message]) -> str:
@@ -92,7 +93,8 @@ def _opening(tokenizer: Any, thinking: bool) -> str:
 
 
 def _render(tokenizer: Any, messages: list[Message], thinking: bool = False) -> str:
-    options = {"add_generation_prompt": messages[-1]["role"] == "user", "enable_thinking": thinking, "date_string": DATE}
+    options = {"add_generation_prompt": messages[-1]["role"] == "user", "enable_thinking": thinking}
+    options |= {"date_string": DATE.strftime("%d %b %Y"), "strftime_now": DATE.strftime}
     return tokenizer.apply_chat_template(messages, tokenize=False, **options)
 
 
@@ -105,10 +107,25 @@ def takes_system(tokenizer: Any) -> bool:
 
     turns = [{"role": "system", "content": "SYSTEMTEXT"}, *_TURNS]
     try:
-        *prompts, whole = (_apply(tokenizer, turns[:length]) for length in (2, 4, 5))
+        return "SYSTEMTEXT" in _apply(tokenizer, turns[:2]) and _begins_alike(tokenizer, turns)
     except TemplateError:
         return False
-    return "SYSTEMTEXT" in prompts[0] and all(whole.startswith(prompt) for prompt in prompts)
+
+
+def _begins_alike(tokenizer: Any, turns: list[Message]) -> bool:
+    """Whether the prompt of each answer, and then the answer, is how the training text of the whole conversation begins."""
+    whole = _apply(tokenizer, turns)
+    prompts = [_apply(tokenizer, turns[:place]) for place, turn in enumerate(turns) if turn["role"] == "assistant"]
+    return all(whole.startswith(prompt) and whole[len(prompt) :].lstrip().startswith("ANSWERTEXT") for prompt in prompts)
+
+
+def check_template(tokenizer: Any) -> None:
+    """Raises UserError for a template under which a model is taught other texts than it will be asked to go on with."""
+    if not _begins_alike(tokenizer, _TURNS):
+        raise UserError(
+            f"the base's chat template ends a prompt with {_opening(tokenizer, thinking=False)[-40:]!r}, after which its training "
+            "texts do not go on with the answer; expected a template that can leave thinking out, or set base.chat_format=alpaca"
+        )
 
 
 _TURNS = [{"role": "user", "content": "USERTEXT"}, {"role": "assistant", "content": "ANSWERTEXT"}] * 2
@@ -154,8 +171,11 @@ def frame_ids(tokenizer: Any, chat_format: str) -> set[int]:
 
 
 def control_texts(tokenizer: Any, chat_format: str) -> set[str]:
-    """Texts that a message must not contain, because they would be read as the frame: special tokens, the frame's own heads."""
+    """Texts that a message must not contain, because they would be read as the frame: special tokens, the frame's own heads, and
+    what the template itself takes apart (Qwen3's <think>, which is not special).
+    """
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    special = {str(token) for token in added if token.special} | set(tokenizer.all_special_tokens)
+    template = str(tokenizer.chat_template) if chat_format == "native" else ""
+    special = {str(token) for token in added if token.special or str(token) in template} | set(tokenizer.all_special_tokens)
     heads = {ALPACA_USER.strip(), ALPACA_ANSWER.strip()} if chat_format == "alpaca" else set()
     return {text for text in special if text.strip()} | heads

@@ -9,12 +9,13 @@ import json
 import math
 import shutil
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from alif_kit.core.errors import StoppedError, UserError, first_line
+from alif_kit.core.records import write_json
 from alif_kit.platforms import machine
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -111,6 +112,24 @@ def write(path: Path, entries: dict[str, Tensor], tensors: Iterable[Any]) -> Non
         file.write(struct.pack("<Q", len(raw)) + raw)
         for tensor in tensors:
             file.write(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+
+
+def write_all(folder: Path, tensors: dict[str, Tensor], made: Callable[[str], Any], update: Callable[[str], None]) -> None:
+    """The files of a checkpoint, and the index where there is more than one. `made`: a tensor by its name."""
+    files = sorted({tensor.file for tensor in tensors.values()})
+    for file in files:
+        # The widest numbers come first, so that each tensor begins at a multiple of its width.
+        names = sorted((n for n, t in tensors.items() if t.file == file), key=lambda n: (-SIZES[tensors[n].kind], n))
+        write(folder / file, {name: tensors[name] for name in names}, _each(names, made, lambda note=file: update(note)))
+    if files != [SINGLE]:
+        size, shards = sum(t.size for t in tensors.values()), {name: t.file for name, t in sorted(tensors.items())}
+        write_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": shards})
+
+
+def _each(names: Iterable[str], made: Callable[[str], Any], step: Callable[[], None]) -> Iterator[Any]:
+    for name in names:
+        yield made(name)
+        step()
 
 
 def _files(folder: Path) -> list[str]:

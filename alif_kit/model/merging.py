@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -21,7 +20,7 @@ from alif_kit.core.records import write_json
 from alif_kit.model import sentencepiece
 from alif_kit.model import unsloth as seam
 from alif_kit.model.chat_format import answer_ends
-from alif_kit.model.checkpoint import INDEX, SINGLE, SIZES, Checkpoint, check_room, fetch, read, read_json, write
+from alif_kit.model.checkpoint import Checkpoint, check_room, fetch, read, read_json, write_all
 from alif_kit.model.places import ROWS, WEIGHTS, WHOLE, A, B, Change, Plan, plan, strides
 
 KEPT = ("tokenizer.model", "*processor_config.json", "LICENSE*", "NOTICE*")
@@ -64,46 +63,34 @@ def merge(base: Checkpoint, adapter: Path, folder: Path, chat_format: str, updat
     todo = plan(sources.base, adapter)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    worst = _write_shards(todo, sources, folder, update)
+    worst = _write_weights(todo, sources, folder, update)
     write_json(folder / "config.json", _config(base.config, todo))
     _write_tokenizer(sources, folder, chat_format)
     return {"matrices": len(todo.changes), "matrix_difference": round(worst, 6), "matrix_tolerance": TOLERANCES[todo.dtype]}
 
 
-def _write_shards(todo: Plan, sources: Sources, folder: Path, update: Update) -> float:
-    """The base's shards with what is new in them; returns by how much the worst matrix is off."""
-    files, total, counted = sorted({t.file for t in todo.tensors.values()}), len(todo.tensors) + len(todo.changes), count(1)
-    worst = 0.0
-    for file in files:
-        # The widest numbers come first, so that each tensor begins at a multiple of its width.
-        names = sorted((n for n, t in todo.tensors.items() if t.file == file), key=lambda n: (-SIZES[todo.tensors[n].kind], n))
-        tensors = _tensors(todo, names, sources, lambda note=file: update(next(counted), note, total))
-        write(folder / file, {name: todo.tensors[name] for name in names}, tensors)
-        for name in filter(todo.changes.get, names):
-            off = difference(read(folder / file, name), todo.changes[name], sources)
-            if not off <= TOLERANCES[todo.dtype]:
-                allowed = f"where rounding allows {TOLERANCES[todo.dtype]:.2%}"
-                raise StoppedError(f"the merged {name} is {off:.2%} off base and adapter, {allowed}; nothing was published")
-            worst = max(worst, off)
-            update(next(counted), f"{file} compared", total)
-    if files != [SINGLE]:
-        shards = {name: tensor.file for name, tensor in sorted(todo.tensors.items())}
-        write_json(folder / INDEX, {"metadata": {"total_size": todo.size}, "weight_map": shards})
+def _write_weights(todo: Plan, sources: Sources, folder: Path, update: Update) -> float:
+    """The base's files with what is new in them; returns by how much the worst matrix is off."""
+    total, counted, worst = len(todo.tensors) + len(todo.changes), count(1), 0.0
+    write_all(folder, todo.tensors, lambda name: _tensor(todo, name, sources), lambda note: update(next(counted), note, total))
+    for name, change in sorted(todo.changes.items()):
+        off = difference(read(folder / todo.tensors[name].file, name), change, sources)
+        if not off <= TOLERANCES[todo.dtype]:
+            allowed = f"where rounding allows {TOLERANCES[todo.dtype]:.2%}"
+            raise StoppedError(f"the merged {name} is {off:.2%} off base and adapter, {allowed}; nothing was published")
+        worst = max(worst, off)
+        update(next(counted), "compared", total)
     return worst
 
 
-def _tensors(todo: Plan, names: list[str], sources: Sources, step: Callable[[], None]) -> Iterator[Any]:
-    """The tensors of a shard, one after the other."""
+def _tensor(todo: Plan, name: str, sources: Sources) -> Any:
     import torch
 
     dtype = getattr(torch, TYPES[todo.dtype])
-    for name in names:
-        if change := todo.changes.get(name):
-            yield merged(sources.original(change.source), change, sources, dtype)
-        else:
-            tensor = sources.original(name)
-            yield tensor.to(dtype) if tensor.is_floating_point() else tensor
-        step()
+    if change := todo.changes.get(name):
+        return merged(sources.original(change.source), change, sources, dtype)
+    tensor = sources.original(name)
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def merged(weight: Any, change: Change, sources: Sources, dtype: Any) -> Any:
@@ -172,7 +159,7 @@ def _write_tokenizer(sources: Sources, folder: Path, chat_format: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(sources.adapter if beside else sources.folder, trust_remote_code=False)
     tokenizer.save_pretrained(folder)
     for pattern in KEPT:
-        for path in sources.folder.glob(pattern):
+        for path in filter(Path.is_file, sources.folder.glob(pattern)):
             shutil.copy(path, folder)
     sentencepiece.write(folder)
     config = sources.base.config

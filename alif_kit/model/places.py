@@ -24,6 +24,8 @@ A, B, ROWS, WHOLE = "lora_A", "lora_B", "rows", "whole"
 SUFFIXES = {".lora_A.weight": A, ".lora_B.weight": B, f".token_adapter.{seam.ROW_WEIGHT}": ROWS}
 TAIL = re.compile(r"(?:^|\.)((?:layers\.\d+|embed_tokens|lm_head)\..+)$")
 EMBEDDINGS, HEAD = "embed_tokens.weight", "lm_head.weight"
+COPIED = ".base_layer.weight"
+"""peft saves the base's own lm_head beside LoRA on it."""
 OTHERWISE = ("use_dora", "alpha_pattern", "fan_in_fan_out", "layer_replication", "alora_invocation_tokens", "use_qalora")
 """Settings of peft under which an adapter is more than `scale · B · A`."""
 STRIDE = 1024
@@ -58,6 +60,7 @@ class Plan:
 def plan(base: Checkpoint, adapter: Path) -> Plan:
     """Where each tensor of the adapter goes. Raises UserError for one that has no place in the base, or more than one."""
     settings, held = read_json(adapter / "adapter_config.json"), header(adapter / WEIGHTS)
+    held = {name: tensor for name, tensor in held.items() if not name.endswith(COPIED)}
     refuse_quantised(base.name, base.config)
     _refuse(settings)
     tensors, head = _own_head(base)
@@ -145,6 +148,10 @@ def _finder(names: set[str]) -> Callable[[str], tuple[str, str]]:
             tails.setdefault(found[1], []).append(name)
 
     def place(name: str) -> tuple[str, str]:
+        if ".lora_embedding_" in name:
+            raise UserError(
+                f"the adapter has LoRA on the embeddings ({name}), which nothing merges; train their rows or all of them"
+            )
         wanted, kind = name.removeprefix("base_model.model."), WHOLE
         for suffix, of in SUFFIXES.items():
             if wanted.endswith(suffix):
@@ -168,8 +175,8 @@ def _change(source: str, tensor: Tensor, parts: dict[str, tuple[str, Tensor]], s
         scale = settings["lora_alpha"] / (math.sqrt(rank) if settings.get("use_rslora") else rank)
         fits &= shapes[A] == (rank, tensor.shape[-1]) and shapes[B] == (tensor.shape[0], rank)
     elif set(shapes) == {ROWS}:
-        rows = _indices(names[ROWS], settings["trainable_token_indices"])
-        fits &= shapes[ROWS] == (len(rows), *tensor.shape[1:]) and max(rows) < tensor.shape[0]
+        rows = _indices(names[ROWS], settings.get("trainable_token_indices") or [])
+        fits &= shapes[ROWS] == (len(rows), *tensor.shape[1:]) and max(rows, default=0) < tensor.shape[0]
     else:
         fits &= not shapes or shapes == {WHOLE: tensor.shape}
     if not fits:

@@ -1,7 +1,7 @@
 """release: are the logits of a merged model those of base and adapter?
 
-In: a base in 16 bit, an adapter, the merged folder, held-out documents of the pack. Out: the largest difference and the share of
-places with the same likeliest token; or why this machine cannot tell.
+In: a base in 16 bit, an adapter, the merged folder, held-out documents of the pack. Out: their difference and the share of places
+with the same likeliest token; or why this machine cannot tell.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from alif_kit.languages import pack
 from alif_kit.model.checkpoint import LIBRARIES, Checkpoint
 from alif_kit.platforms import machine
 
-# Rounding to 16 bit moves logits: by how much of their range, and for how many tokens the likeliest one may become another.
-TOLERANCE, SAME_TOP = 0.02, 0.97
+TOLERANCE, SAME_TOP = 0.1, 0.9
+"""What rounding to 16 bit does not reach. On gemma-3-270m it makes 1.4 % of difference and 99 % of the likeliest tokens; 2.6 to 6 %
+and 94 % under random adapters that leave nothing of the model; an adapter of half the scale 53 and 78 %. The single largest logit
+says little: by chance it moves by a tenth of the range.
+"""
 TOKENS, PIECE = 1024, 128
 """Tokens that are compared, where the pack has as many, and how many at a time: of a vocabulary of 262,144 they are 134 MB."""
 WAITING = "logits.partial"
@@ -81,9 +84,9 @@ def compare(base: Base, path: str, adapter: Path, merged: Path, language: str, u
         found = _compared(base, path, adapter, merged, language, update)
     except torch.OutOfMemoryError:
         return {"logits_compared": False, "not_compared": "the card's memory did not hold the whole model"}
-    if not (found["largest_difference"] <= TOLERANCE and found["same_top_token"] >= SAME_TOP):
+    if not (found["logits_difference"] <= TOLERANCE and found["same_top_token"] >= SAME_TOP):
         raise StoppedError(
-            f"the merged model differs from base and adapter: logits by {found['largest_difference']:.1%} of their range "
+            f"the merged model differs from base and adapter: logits by {found['logits_difference']:.1%} of their spread "
             f"({TOLERANCE:.0%} allowed), the same likeliest token {found['same_top_token']:.1%} of the time; nothing was published"
         )
     return {"logits_compared": True, **found}
@@ -100,13 +103,13 @@ def _compared(base: Base, path: str, adapter: Path, merged: Path, language: str,
     try:
         loaded, counted = seam.load(base, path, adapter), count(1)
         pieces = _pieces(loaded.tokenizer, language, min(PIECE, base.max_seq_length))
-        for number, logits in enumerate(_logits(loaded, pieces)):
+        for number, logits in enumerate(logits_of(loaded, pieces)):
             torch.save((logits.half(), logits.argmax(-1)), waiting / str(number))
             update(next(counted), "logits of base and adapter", 2 * len(pieces))
         del loaded
         seam.give_back()
         before = (torch.load(waiting / str(number)) for number in range(len(pieces)))
-        after = _logits(seam.load(base, merged), pieces)
+        after = logits_of(seam.load(base, merged), pieces)
         return differences(before, after, lambda: update(next(counted), "logits of the merged model", 2 * len(pieces)))
     finally:
         shutil.rmtree(waiting)
@@ -123,7 +126,7 @@ def _pieces(tokenizer: Any, language: str, length: int) -> list[list[int]]:
     return [piece for piece in kept if piece]
 
 
-def _logits(loaded: Any, pieces: list[list[int]]) -> Iterator[Any]:
+def logits_of(loaded: Any, pieces: list[list[int]]) -> Iterator[Any]:
     """Logits of each piece, [T, vocabulary], on the CPU."""
     import torch
 
@@ -136,14 +139,20 @@ def _logits(loaded: Any, pieces: list[list[int]]) -> Iterator[Any]:
 
 
 def differences(before: Iterable[tuple[Any, Any]], after: Iterable[Any], step: Callable[[], None]) -> dict[str, Any]:
-    """Of logits and likeliest tokens before, and logits after, piece by piece: the largest difference as a share of the range, and
-    the share of the places with the same likeliest token.
+    """Of logits and likeliest tokens before, and logits after, piece by piece: the root mean square of their difference as a share
+    of their spread, and the share of the places with the same likeliest token.
     """
-    shares, same, places = [], 0, 0
+    off, spread, same, places = 0.0, 0.0, 0, 0
     for (a, top), b in zip(before, after, strict=True):
         a = a.float()
-        shares.append(float((a - b).abs().max() / (a.max() - a.min())))
+        off += float((a - b).double().square().sum())
+        spread += float((a - a.mean(-1, keepdim=True)).double().square().sum())
         same, places = same + int((top == b.argmax(-1)).sum()), places + len(b)
         step()
-    largest = next((share for share in shares if share != share), max(shares))  # a NaN is no number to be below
-    return {"largest_difference": round(largest, 6), "same_top_token": round(same / places, 4), "tolerance": TOLERANCE, "n": places}
+    difference = (off / spread) ** 0.5 if spread else off
+    return {
+        "logits_difference": round(difference, 6),
+        "same_top_token": round(same / places, 4),
+        "tolerance": TOLERANCE,
+        "n": places,
+    }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -45,7 +46,7 @@ def merge(base: Base, path: str, adapter: Path, folder: Path, language: str) -> 
         weights.check_model(Path(path))
     if (folder / SUMS).is_file() and not wrong_sums(folder):
         made = latest_json(folder / "merge.json")
-        if made["base"] == path and made["adapter_sha256"] == digest(adapter / "adapter_model.safetensors"):
+        if made.get("adapter") and made["base"] == path and made["adapter_sha256"] == digest(adapter / "adapter_model.safetensors"):
             return made
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -94,7 +95,8 @@ def _work(task: dict[str, Any], update: Update = _say) -> None:
     found = merging.merge(found_base, adapter, folder, base.chat_format, update, spare=logits.disk(found_base))
     tuned = adapter / "adapter_model.safetensors"
     trained = any("embed_tokens" in name or "lm_head" in name for name in checkpoint.header(tuned))
-    found |= {"base": task["path"], "adapter_sha256": digest(tuned), "trained_vocabulary": trained}
+    of = os.path.relpath(adapter, folder.parents[1])  # finetune/adapter for the run's own
+    found |= {"base": task["path"], "adapter": of, "adapter_sha256": digest(tuned), "trained_vocabulary": trained}
     found |= {"ends": latest_json(folder / "generation_config.json")["eos_token_id"]}
     found |= {"chat_template": (folder / "chat_template.jinja").is_file()}
     write_json(folder / "merge.json", found | {"logits_compared": False, "not_compared": why_not or "stopped before"})

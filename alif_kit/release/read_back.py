@@ -27,6 +27,7 @@ from alif_kit.model import unsloth as seam
 from alif_kit.model.chat_format import answer_ends, prompt_text
 from alif_kit.release import weights
 from alif_kit.release.gguf import named, need_llama, quiet
+from alif_kit.release.logits import logits_of
 
 TEMPLATE, ENDS = "tokenizer.chat_template", ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
 ODD = (
@@ -35,6 +36,11 @@ ODD = (
     "۱۲۳ 123 १२३ 😀👨\u200d👩\u200d👧 ❤️ ﷺ می\u200cروم \u200f\ufeff",
 )
 """What tokenizers break on: runs of spaces and line breaks, digits of three scripts, joiners, emoji."""
+
+NATS_OFF = ((7, 0.03), (0, 0.3))
+"""By which share a file's nats a token may differ from the merged model's, by the bits that it has a weight, at least."""
+READ, READ_LENGTH = 6, 96
+"""Texts that both foretell, and how many tokens of each."""
 
 Found = dict[str, Any]
 
@@ -46,12 +52,13 @@ def read_back(path: Path, merged: Path, base: Base, prompts: list[str], texts: l
     "ends_known", "text_only", "bytes", "state", "faults", "not_compared"}: state right, wrong or unchecked, faults in sentences,
     and why no answers were compared; with llama.cpp {"texts", "same_tokens"}: how many texts it reads as the model's tokenizer
     does; where nothing is wrong by then and the merged model fits, {"same_answers", "agreed", "stops", "n"}: `agreed` is the mean
-    share of each answer before the two part, `stops` how many answers end by a token and not by the budget.
+    share of each answer before the two part, `stops` how many answers end by a token and not by the budget; and {"nats",
+    "merged_nats", "nats_off", "tokens"}: of a token of the first texts, and by which share the file's are off.
     """
     about = inspected(path, merged, base, [*prompts, *texts])
     about["not_compared"] = _why_not(merged) if "texts" in about else "llama.cpp is not installed"
     if not about["faults"] and not about["not_compared"]:
-        about |= _answers_compared(path, merged, base, prompts, budget)
+        about |= _answers_compared(path, merged, base, prompts, budget) | _nats_compared(path, merged, base, texts)
         about["faults"] = faults(about)
     elif not about["faults"] and _was_right(path):
         return path, latest_json(path.with_suffix(".json"))
@@ -71,6 +78,7 @@ def inspected(path: Path, merged: Path, base: Base, texts: list[str]) -> Found:
 
 def faults(about: Found) -> list[str]:
     """What is wrong with a file, a sentence each; empty when all that was compared is right."""
+    allowed = next(off for bits, off in NATS_OFF if about.get("bits", 16) >= bits)
     found = {
         "its chat template is not the model's": about["template_is_the_models"],
         "its tokenizer is of another kind than the model's": about["tokenizer_is_the_models"],
@@ -79,6 +87,8 @@ def faults(about: Found) -> list[str]:
             about.get("same_tokens") == about.get("texts")
         ),
         "not one of its {n} answers begins like the merged model's": bool(about.get("agreed", True)),
+        "{tokens} tokens of text cost it {nats:.2f} nats each, the merged model {merged_nats:.2f}": about.get("nats_off", 0)
+        <= allowed,
     }
     return [sentence.format_map(about) for sentence, right in found.items() if not right]
 
@@ -130,6 +140,7 @@ def _described(path: Path, merged: Path, tokenizer: Any, ends: set[int]) -> Foun
         "ends_known": bool({said.get(name) for name in ENDS} & ends),
         "text_only": "vision_config" in json.loads((merged / "config.json").read_text("utf-8")),
         "bytes": path.stat().st_size,
+        "bits": round(16 * path.stat().st_size / weights.size(merged), 2),
     }
 
 
@@ -162,6 +173,49 @@ def _answers_compared(path: Path, merged: Path, base: Base, prompts: list[str], 
         "stops": {"merged": sum(stopped for _, stopped in expected), "gguf": sum(stopped for _, stopped in given)},
         "n": len(prompts),
     }
+
+
+def _nats_compared(path: Path, merged: Path, base: Base, texts: list[str]) -> Found:
+    """The likelihood of texts by both: a damaged file may still begin an answer as the model does, and foretells worse."""
+    mark, chosen = (merged / "config.json").stat().st_mtime_ns, tuple(sorted(texts, key=len)[-READ:])
+    ids = [row[:READ_LENGTH] for row in _tokenizer(merged)(list(chosen))["input_ids"]]
+    tokens = sum(len(row) - 1 for row in ids)
+    ours, theirs = (
+        sum(found) / tokens for found in (llama_nats(path, ids), _merged_nats(merged, mark, base.max_seq_length, chosen))
+    )
+    off = abs(ours - theirs) / theirs
+    return {"nats": round(ours, 4), "merged_nats": round(theirs, 4), "nats_off": round(off, 4), "tokens": tokens}
+
+
+@lru_cache(maxsize=1)
+def _merged_nats(merged: Path, mark: int, length: int, texts: tuple[str, ...]) -> list[float]:
+    """Nats of each text by the merged model. `mark` changes when it is made anew."""
+    loaded = seam.load(Base(str(merged), load_in_4bit=False, max_seq_length=length), merged)
+    ids = [row[:READ_LENGTH] for row in loaded.tokenizer(list(texts))["input_ids"]]
+    found = [_nats(logits, row) for logits, row in zip(logits_of(loaded, ids), ids, strict=True)]
+    del loaded
+    seam.give_back()
+    return found
+
+
+def llama_nats(path: Path, ids: list[list[int]]) -> list[float]:
+    """Nats of each row of token ids by a GGUF file in llama.cpp."""
+    llama_cpp = need_llama("reading a GGUF back")
+    quiet(llama_cpp)
+    model, found = llama_cpp.Llama(str(path), n_ctx=2 * READ_LENGTH, logits_all=True, verbose=False), []
+    for row in ids:
+        model.reset()
+        model.eval(row)
+        found.append(_nats(model.scores[: len(row)], row))
+    model.close()
+    return found
+
+
+def _nats(logits: Any, row: list[int]) -> float:
+    """Nats of a row's tokens 1.. of its logits, [T, vocabulary]."""
+    import torch
+
+    return float(torch.nn.functional.cross_entropy(torch.as_tensor(logits[:-1]), torch.tensor(row[1:]), reduction="sum"))
 
 
 @lru_cache(maxsize=1)

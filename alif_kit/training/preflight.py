@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.core import UserError
+from alif_kit.model.chat_format import check_template
 from alif_kit.model.unsloth import VOCAB_MODULES
 from alif_kit.planner.memory import GIB
 from alif_kit.platforms.machine import OLDEST, Gpu
@@ -43,6 +44,12 @@ def check_tokenizer(tokenizer: Any) -> None:
         raise UserError("the tokenizer has no EOS token; answers could not end: choose another base")
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         raise UserError("the pad token is missing or equals EOS, which would mask EOS from the loss; set another pad_token")
+
+
+def check_frame(tokenizer: Any, chat_format: str) -> None:
+    """Raises UserError where the base's template teaches other texts than it asks for (chat_format.check_template)."""
+    if chat_format == "native":
+        check_template(tokenizer)
 
 
 def check_rows(rows: Rows, tokenizer: Any, *, ends_with_eos: bool, length: int = 0, ends: Collection[int] = ()) -> dict[str, Any]:

@@ -191,6 +191,7 @@ def _train(
     preflight.check_tokenizer(loaded.tokenizer)
     trainer = _trainer(config, opt, loaded, data, held_out, folder)
     if folder.name == "finetune":
+        preflight.check_frame(loaded.tokenizer, config.base.chat_format)
         trainer = seam.mask_prompts(trainer, *response_markers(loaded.tokenizer, config.base.chat_format))
     checks = _preflight(trainer, loaded, watch)
     if parallel.is_main():

@@ -30,6 +30,17 @@ def test_without_a_terminal_a_line_comes_every_half_minute_and_at_the_end(clock,
     ]
 
 
+def test_what_an_earlier_session_did_is_not_counted_as_fast_work(clock, capsys):
+    with progress.bar("pretrain", 0) as update:
+        for step in range(501, 504):
+            clock.now += 15
+            update(step, "", 1000)
+    assert capsys.readouterr().err.splitlines() == [
+        "pretrain: 502 of 1,000, 30 s, about 7,470 s to go",
+        "pretrain: 503 of 1,000, 45 s, about 7,455 s to go",
+    ]
+
+
 def test_what_breaks_off_has_said_how_far_it_came(clock, capsys):
     with pytest.raises(RuntimeError), progress.bar("generate", None) as update:
         update(1200, "0.4 USD")

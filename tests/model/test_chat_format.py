@@ -12,7 +12,7 @@ from alif_kit.core.records import SeedTask
 from alif_kit.languages import pack
 from alif_kit.model import chat_format, tiny_base, unsloth
 from alif_kit.model.chat_format import answer_ends, control_texts, conversation_text, prompt_text, response_markers, training_text
-from alif_kit.training import show
+from alif_kit.training import preflight, show
 
 TASK = SeedTask("qa", "چاند کی روشنی کہاں سے آتی ہے؟", "سورج سے۔")
 TURNS = [
@@ -165,6 +165,32 @@ def test_the_texts_of_the_frame_are_known():
     assert control_texts(Letters(), "native") == {"<s>", "</s>"}
     assert control_texts(Letters(), "alpaca") == {"<s>", "</s>", "### ہدایت:", "### جواب:"}
     assert {"<|im_end|>", "<|end|>", "<|pad|>"} <= control_texts(tokenizer_like("chatml"), "native")
+
+
+def test_texts_that_the_template_takes_apart_are_the_frame_s_too():
+    qwen = tokenizer_like("qwen3")
+    qwen.add_tokens(["<think>", "</think>", "<table>"])
+    assert {"<think>", "</think>"} <= control_texts(qwen, "native") and "<table>" not in control_texts(qwen, "native")
+    assert "<think>" not in control_texts(qwen, "alpaca")
+
+
+THINKS = "<think>\n{% endif %}"
+
+
+def test_a_template_that_always_thinks_is_refused():
+    always = tokenizer_like("chatml")
+    always.chat_template = always.chat_template.replace("assistant\n{% endif %}", f"assistant\n{THINKS}")
+    with pytest.raises(UserError, match=r"ends a prompt with .*<think>\\n', after which its training texts do not go on"):
+        preflight.check_frame(always, "native")
+    preflight.check_frame(always, "alpaca")
+    for name in TEMPLATES:
+        preflight.check_frame(tokenizer_like(name), "native")
+
+
+def test_a_template_that_asks_for_the_date_gets_the_same_one_every_day():
+    dated = tokenizer_like("chatml")
+    dated.chat_template = "{{ strftime_now('%d %B %Y') }} {{ date_string }}\n" + dated.chat_template
+    assert prompt_text(TASK, dated, "native").startswith("26 July 2024 26 Jul 2024\n")
 
 
 def test_a_base_without_a_template_is_refused():

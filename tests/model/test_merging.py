@@ -385,6 +385,14 @@ REFUSED = {
         lambda b, a: more(a, **place("model.layers.0.self_attn.q_proj.lora_A.weight", 4, 31)),
         r"lora_A \[4, 31\].*\[32, 32\]",
     ),
+    "rows of no number": (
+        lambda b, a: settings(a, trainable_token_indices=None),
+        r"rows \[2, 32\].*name the adapter's own base",
+    ),
+    "LoRA on the embeddings": (
+        lambda b, a: more(a, **place("model.embed_tokens.lora_embedding_A")),
+        r"has LoRA on the embeddings \(.*embed_tokens.lora_embedding_A\), which nothing merges",
+    ),
     "rows beyond": (lambda b, a: settings(a, trainable_token_indices={"embed_tokens": [5, 3072]}), r"rows \[2, 32\].*\[3072, 32\]"),
     "other settings": (lambda b, a: settings(a, alpha_pattern={"q_proj": 3}), "alpha_pattern"),
     "another kind": (lambda b, a: settings(a, peft_type="LOHA"), "of the kind LOHA; expected LORA"),

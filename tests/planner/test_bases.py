@@ -5,8 +5,10 @@ import json
 import pytest
 from real_tokenizers import real_tokenizer
 
+from alif_kit.core import config
 from alif_kit.core.errors import UserError
-from alif_kit.planner import bases
+from alif_kit.model import without_hub
+from alif_kit.planner import bases, budget, cards
 from alif_kit.platforms import machine
 
 LLAMA, GEMMA, QWEN = "unsloth/Meta-Llama-3.1-8B", "unsloth/gemma-3-4b-it", "unsloth/Qwen3-8B"
@@ -15,6 +17,7 @@ LLAMA, GEMMA, QWEN = "unsloth/Meta-Llama-3.1-8B", "unsloth/gemma-3-4b-it", "unsl
 PUBLISHED = {
     "unsloth/gemma-3-4b-it": 4_300_079_472,
     "unsloth/gemma-3-1b-it": 999_885_952,
+    "gemma-270m": 268_098_176,
     "unsloth/Qwen3-4B-Instruct-2507": 4_022_468_096,
     "unsloth/Qwen3-8B": 8_190_735_360,
     "unsloth/Llama-3.2-3B-Instruct": 3_212_749_824,
@@ -33,6 +36,13 @@ def test_parameters_computed_from_shapes_are_the_published_totals(name):
 def test_every_known_base_is_checked_and_says_its_licence_and_end_of_turn():
     assert set(bases.known_bases()) == set(PUBLISHED)
     assert all(b.licence != "unknown" and b.end_of_turn for b in bases.known_bases().values())
+
+
+def test_every_base_that_the_kit_builds_is_planned_before_it_is_built(monkeypatch):
+    monkeypatch.setattr(machine, "has_internet", lambda: False)
+    for name in without_hub.BUILDERS:
+        chosen = config.load("t4", {"base.model": name, "base.chat_format": "alpaca"})
+        assert budget.plan(chosen, cards.card("t4"), bases.find(name)).fits
 
 
 LLAMA_CONFIG = {

@@ -123,7 +123,7 @@ def release(run):
     (adapter / "README.md").write_text("base_model: /home/someone/.cache/base")
     tensors(merged / "model.safetensors", "model.embed_tokens.weight")
     write_json(merged / "config.json", {"hidden_size": 2, "num_hidden_layers": 1})
-    about = {"largest_difference": 0.001, "same_top_token": 1.0, "base": "/home/someone/.cache/base"}
+    about = {"logits_difference": 0.001, "same_top_token": 1.0, "n": 1024, "base": "/home/someone/.cache/base"}
     digest = merge.digest(adapter / "adapter_model.safetensors")
     write_json(merged / "merge.json", about | {"adapter_sha256": digest})
     merge.write_sums(merged)

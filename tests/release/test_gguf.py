@@ -206,9 +206,11 @@ def with_llama(monkeypatch, tokens, answers):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: object() if name == "llama_cpp" else real(name, *rest))
     monkeypatch.setattr(read_back, "_tokens_compared", lambda *_: dict(tokens))
     monkeypatch.setattr(read_back, "_answers_compared", lambda *_: dict(answers))
+    monkeypatch.setattr(read_back, "_nats_compared", lambda *_: {})
 
 
 WITHOUT = {"not_compared": "llama.cpp is not installed"}
+NATS = {"nats": 4.0, "merged_nats": 3.0, "tokens": 90}
 ANSWERS = {"same_answers": 1, "agreed": 0.5, "stops": {"merged": 2, "gguf": 2}, "n": 2}
 
 
@@ -245,6 +247,7 @@ def test_what_could_not_be_compared_is_called_unchecked_until_it_is(tiny, tmp_pa
         ({}, {"ends_known": False}, {}, "its stop token ends no answer"),
         ({}, {"same_tokens": 1}, {}, "llama.cpp cuts 2 texts, 1 of them as the model's tokenizer does, so its answers are not to"),
         ({}, {}, {"agreed": 0.0}, "not one of its 2 answers begins like the merged model's"),
+        ({}, {}, NATS | {"nats_off": 0.34}, "90 tokens of text cost it 4.00 nats each, the merged model 3.00"),
     ],
 )
 def test_what_is_wrong_is_called_wrong_with_the_reason(tiny, tmp_path, monkeypatch, said, tokens, answers, fault):
@@ -289,7 +292,7 @@ def test_what_is_not_known_to_be_right_ends_with_one_sentence_that_says_what_to_
 def test_only_right_files_get_a_modelfile_and_are_sent(tiny, tmp_path, monkeypatch):
     run = Run(tmp_path, config.load("smoke"))
     run.file("release", "merged").mkdir(parents=True)
-    (run.file("release", "merged") / "SHA256SUMS").touch()
+    monkeypatch.setattr(pipeline, "_merged", lambda run: run.file("release", "merged"))
     folder = run.file("release", "gguf")
     folder.mkdir()
     made, state = folder / "x-q8_0.gguf", "right"
@@ -314,6 +317,18 @@ def test_only_right_files_get_a_modelfile_and_are_sent(tiny, tmp_path, monkeypat
     assert [gguf.is_right(folder / f"x-q8_0.{end}") for end in ("json", "unchecked.json", "wrong.json", "partial")] == [
         True
     ] + 3 * [False]
+
+
+def test_few_bits_may_cost_more_nats():
+    about = {"template_is_the_models": True, "tokenizer_is_the_models": True, "ends_known": True, **NATS}
+    assert [
+        len(read_back.faults(about | {"nats_off": off, "bits": bits})) for off, bits in ((0.02, 8.5), (0.2, 8.5), (0.2, 4.9))
+    ] == [
+        0,
+        1,
+        0,
+    ]
+    assert len(read_back.faults(about | {"nats_off": 0.4, "bits": 4.9})) == 1
 
 
 def test_a_tokenizer_that_stops_llama_cpp_is_a_fault_and_no_crash(tiny, tmp_path, monkeypatch):
