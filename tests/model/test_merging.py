@@ -114,6 +114,7 @@ CASES = {
     "llama, rows of the embeddings": ("LlamaForCausalLM", False, {"trainable_token_indices": [5, 9, 2000]}),
     "llama, ranks by module": ("LlamaForCausalLM", False, {"rank_pattern": {"q_proj": 2}, "use_rslora": True}),
     "llama, trained norms": ("LlamaForCausalLM", False, {"modules_to_save": ["input_layernorm"]}),
+    "llama, LoRA on the head": ("LlamaForCausalLM", False, {"target_modules": ["q_proj", "up_proj", "lm_head"]}),
     "qwen3, tied": ("Qwen3ForCausalLM", True, {"use_rslora": True}),
     "qwen3, tied, rows": ("Qwen3ForCausalLM", True, {"trainable_token_indices": {"embed_tokens": [5, 9, 2000]}}),
     "gemma3, tied, rows": ("Gemma3ForCausalLM", True, {"trainable_token_indices": {"embed_tokens": [5, 9, 2000]}}),
