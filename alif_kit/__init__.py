@@ -10,6 +10,7 @@
     ak.gate(run)        # is it worse than its base?    -> evaluation/gate.json
     ak.ask(run, "...")  # what it answers, and its base
     ak.merge(run), ak.gguf(run), ak.card(run)           -> release/
+    ak.fit("gemma-270m", ["ur", "en"], folder)  # a base without the vocabulary of other languages
     ak.plan(run.config) # memory, hours, words and dollars, before anything loads
 
 Each stage reads files of the run folder and writes files into it; killed and called again, it goes on. The rooms, from the top;
@@ -21,7 +22,7 @@ each may use those under it, none on its own floor:
     quantisation  what fewer bits cost            training      the two stages of training
     chat          speakers, terminal, page, serve
     evaluation    measures, judge, gate           release       merge, GGUF, cards, the Hub
-    planner       memory, speed, cost
+    planner       memory, speed, cost             fitting       a vocabulary that fits the languages
     synth         seeds -> teacher -> data        corpus        running text -> blocks
     model         the seam to Unsloth, chat formats, bases that need no hub
     teacher       client, limits, batch, prices   languages     packs, and all code that knows a language
@@ -40,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alif_kit.core.config import load as load_config
     from alif_kit.core.run import Run
-    from alif_kit.pipeline import ask, card, evaluate, finetune, gate, generate, gguf, merge, plan, pretrain
+    from alif_kit.pipeline import ask, card, evaluate, finetune, fit, gate, generate, gguf, merge, plan, pretrain
 
 __version__ = "0.1.0"
 
@@ -60,8 +61,22 @@ def hands_on(room: str, **places: str) -> Callable[[str], Any]:
     return look_up
 
 
-__all__ = ["Run", "ask", "card", "evaluate", "finetune", "gate", "generate", "gguf", "load_config", "merge", "plan", "pretrain"]
-_STAGES = [name for name in __all__ if name not in ("Run", "load_config")]
+__all__ = [
+    "Run",
+    "load_config",
+    "generate",
+    "pretrain",
+    "finetune",
+    "evaluate",
+    "gate",
+    "ask",
+    "merge",
+    "gguf",
+    "card",
+    "plan",
+    "fit",
+]
+_STAGES = __all__[2:]
 __getattr__ = hands_on(__name__, load_config="core.config:load", Run="core.run", **dict.fromkeys(_STAGES, "pipeline"))
 
 

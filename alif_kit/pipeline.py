@@ -157,6 +157,30 @@ def _merged(run: Run) -> Path:
     return folder
 
 
+def fit(
+    base: str,
+    languages: Sequence[str],
+    out: Path,
+    *,
+    rows: int = 0,
+    coverage: float = 0.9999,
+    add: int = 0,
+    run: Path | None = None,
+) -> dict[str, Any]:
+    """A checkpoint in `out`: the base with a vocabulary of `rows` pieces, or of as many as write `coverage` of the texts.
+
+    `base`: a name, folder or Hub id; `languages`: packs, and `en`. `add`: new pieces at most, learnt from the first language; their
+    rows have to be trained. `run`: a run folder whose corpus and replay are counted too. Returns what fit.json holds: rows,
+    parameters and bytes before and after, and by source words, tokens before and after, and shares, 0-1, of the tokens that kept
+    pieces write and of the lines that are cut as before. Raises UserError for a base or languages that cannot be fitted.
+    """
+    from alif_kit.fitting import fit as fitting
+    from alif_kit.model import without_hub
+
+    path = without_hub.resolve(base, languages[0], 3407)
+    return fitting.fit(path, languages, out, rows=rows, coverage=coverage, add=add, more=fitting.of_run(run, languages[0]))
+
+
 def gguf(run: Run, quants: Sequence[str] = ("q8_0",), ollama_name: str = "") -> dict[Path, dict[str, Any]]:
     """release/gguf: a file for llama.cpp, LM Studio and Ollama per quantisation, and a Modelfile; merges first where needed.
 

@@ -47,6 +47,7 @@ class Weights:
             weights.check_adapter(self.adapter, Path(path))
         if Path(path).is_dir():
             weights.check_model(Path(path))
+            weights.check_tokenizer(Path(path))
         loaded = seam.load(replace(self.base, max_seq_length=self._length(path)), path, self.adapter)
         seam.ready_to_answer(loaded)
         return loaded

@@ -52,6 +52,7 @@ def plan(model: str, port: int, host: str = LOOPBACK[0]) -> Plan:
         return _llama(file, where, address, key)
     if path.is_dir():
         weights.check_model(path)
+        weights.check_tokenizer(path)
     return (_vllm if find_spec("vllm") else _transformers)(model, where, address, key)
 
 

@@ -6,7 +6,6 @@ weights that the seam loads are in own_weights.py.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -19,6 +18,7 @@ from alif_kit.chat.speech import CONTEXT, Speaker, Usage, fitting
 from alif_kit.core import Config, Run, StoppedError, UserError
 from alif_kit.core.config import Base
 from alif_kit.core.errors import first_line
+from alif_kit.core.records import read_json
 from alif_kit.model.chat_format import Message, conversation_text
 from alif_kit.platforms import machine
 from alif_kit.release import gguf, merge
@@ -218,7 +218,7 @@ def base_of(speaker: Speaker, config: Config, resolve: Callable[[str], str]) -> 
 
 def adapter_base(adapter: Path) -> str:
     """The base that an adapter's folder names. Raises UserError when it names none."""
-    named = json.loads((adapter / "adapter_config.json").read_text("utf-8")).get("base_model_name_or_path")
+    named = read_json(adapter / "adapter_config.json").get("base_model_name_or_path")
     if not named:
         raise UserError(f"{adapter} does not say which base it was made for; name it with --base")
     return str(named)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from typer import Argument, Exit, Option, Typer, echo
 
 import alif_kit as ak
-from alif_kit.cli import chat, config, evaluate, pack, plan, release, review, synth
+from alif_kit.cli import chat, config, evaluate, fit, pack, plan, release, review, synth
 from alif_kit.cli.options import PresetOption, RunOption, SetOption, given, open_run, pairs, print_table, resume_run
 from alif_kit.core import StoppedError, UserError
 
@@ -29,9 +29,9 @@ app.add_typer(synth.synth_app, name="synth")
 app.add_typer(review.review_app, name="review")
 app.add_typer(evaluate.judge_app, name="judge")
 app.add_typer(pack.pack_app, name="pack")
-for command in (config.config, plan.plan, evaluate.evaluate, evaluate.gate, release.merge, release.gguf, release.quant_study):
+for command in (config.config, plan.plan, fit.fit, evaluate.evaluate, evaluate.gate):
     app.command()(command)
-for command in (release.card, release.push, chat.chat, chat.serve):
+for command in (release.merge, release.gguf, release.quant_study, release.card, release.push, chat.chat, chat.serve):
     app.command()(command)
 
 HOURS = "End the session, with a checkpoint, when it is this many hours old; 0 for never."
@@ -130,7 +130,7 @@ def doctor() -> None:
     print_table(("what", "found", "advice"), examine(), f"alif_kit {ak.__version__}")
 
 
-BASE = "`tiny`: the smoke preset's; `gemma-270m`: Gemma 3 270M, which writes Urdu."
+BASE = "`tiny`: the smoke preset's; `gemma-270m`: Gemma 3 270M out of a 4-bit file, which writes Urdu."
 
 
 @app.command()

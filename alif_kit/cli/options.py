@@ -53,6 +53,8 @@ def open_run(path: Path | None, preset: str, changes: list[str] | None, *, new: 
     from alif_kit.platforms import mirror
 
     folder = folder_of(path)
+    if folder.is_file():
+        raise UserError(f"--run {folder} is a file; expected the folder of a run, or of one to make")
     if not new:
         ak.Run.resume(folder)
     source: str | Path = preset

@@ -180,6 +180,14 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     write_atomic(path, "".join(dumps(row) + "\n" for row in rows))
 
 
+def read_json(path: Path) -> Any:
+    """The value of a JSON file. Raises UserError where it is damaged."""
+    try:
+        return json.loads(Path(path).read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON ({error}); it was cut off or changed: make or fetch it again") from None
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write one JSON value, indented, atomically; a file that already says the same is left as it is."""
     text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"

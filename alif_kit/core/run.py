@@ -6,7 +6,6 @@ In: a folder and a configuration. Out: `Run`, with the paths of its files, the s
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 from alif_kit.core import config as configuration
 from alif_kit.core.config import Config
 from alif_kit.core.errors import UserError
-from alif_kit.core.records import AppendOnly, read_jsonl, write_json
+from alif_kit.core.records import AppendOnly, read_json, read_jsonl, write_json
 
 BELONGS = {
     "teacher": "synth",
@@ -127,7 +126,7 @@ class Run:
 
 def latest_json(path: Path) -> Any:
     """The value of a JSON file another stage wrote."""
-    return json.loads(Path(path).read_text("utf-8"))
+    return read_json(path)
 
 
 def flatten(config: Config) -> dict[str, Any]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from alif_kit.core import Config, Run, UserError
-from alif_kit.core.records import stable_id
+from alif_kit.core.records import read_json, stable_id
 from alif_kit.evaluation.generate import Answer, answer_all
 from alif_kit.evaluation.sets import Item
 from alif_kit.model import unsloth as seam
@@ -161,4 +160,4 @@ def weights_base(model: str) -> str:
     saved = Path(model) / "adapter_config.json"
     if not saved.is_file():
         raise UserError(f"--model {model} is no adapter, so its base is unknown; say which base to compare with: --against BASE")
-    return str(json.loads(saved.read_text("utf-8")).get("base_model_name_or_path") or "")
+    return str(read_json(saved).get("base_model_name_or_path") or "")

@@ -14,11 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from alif_kit.core import records
 from alif_kit.core.errors import StoppedError, UserError, first_line
 from alif_kit.core.records import write_json
 from alif_kit.platforms import machine
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+FIT = "fit.json"
+"""What stands beside a base whose vocabulary was fitted (fitting/), and beside adapters on it."""
 SIZES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 """Bytes of an element by safetensors' name of its kind."""
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -66,7 +69,7 @@ def look(path: str) -> Checkpoint:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file of a checkpoint; empty where it has none."""
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return records.read_json(path) if path.is_file() else {}
 
 
 def header(path: Path) -> dict[str, Tensor]:

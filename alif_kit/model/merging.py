@@ -20,10 +20,10 @@ from alif_kit.core.records import write_json
 from alif_kit.model import sentencepiece
 from alif_kit.model import unsloth as seam
 from alif_kit.model.chat_format import answer_ends
-from alif_kit.model.checkpoint import Checkpoint, check_room, fetch, read, read_json, write_all
+from alif_kit.model.checkpoint import FIT, Checkpoint, check_room, fetch, read, read_json, write_all
 from alif_kit.model.places import ROWS, WEIGHTS, WHOLE, A, B, Change, Plan, plan, strides
 
-KEPT = ("tokenizer.model", "*processor_config.json", "LICENSE*", "NOTICE*")
+KEPT = (FIT, "tokenizer.model", "*processor_config.json", "LICENSE*", "NOTICE*")
 """Files of the base that stay with what is made of it: transformers saves the first no more, and terms ask for the last."""
 PROBES = 256
 """Random inputs that a merged matrix is tried on."""

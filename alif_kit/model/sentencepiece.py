@@ -6,10 +6,11 @@ In: the pieces of a GGUF, or a checkpoint folder whose tokenizer.json is Sentenc
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from alif_kit.core.records import read_json
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
 """Kinds of piece, numbered alike in GGUF and SentencePiece."""
@@ -23,7 +24,7 @@ def write(folder: Path) -> bool:
     A token that was added beyond the vocabulary (Gemma's <image_soft_token>) is no piece, as in Google's own file.
     """
     target, source = folder / "tokenizer.model", folder / "tokenizer.json"
-    if target.is_file() or not source.is_file() or not is_like(read := json.loads(source.read_text("utf-8"))):
+    if target.is_file() or not source.is_file() or not is_like(read := read_json(source)):
         return False
     target.write_bytes(model(_pieces(read)))
     return True

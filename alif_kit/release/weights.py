@@ -6,13 +6,14 @@ or cut off, a shard's name that leads out of the folder, an adapter made for ano
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
 from typing import Any
 
 from alif_kit.core.errors import UserError
 from alif_kit.model import checkpoint
 
+LAYER = re.compile(r"(.*layers\.)(\d+)\.(.+)$")
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -24,7 +25,37 @@ def check_model(folder: Path) -> None:
         found = next((p.name for pattern in PICKLED for p in sorted(folder.glob(pattern))), None)
         what = f"only {found}, which is pickled and could run code" if found else "no weights"
         raise UserError(f"{folder} holds {what}; expected model.safetensors or its shards")
-    checkpoint.headers(folder)
+    _check_whole(folder, checkpoint.headers(folder))
+
+
+def check_tokenizer(folder: Path) -> None:
+    """A tokenizer beside the weights, its files undamaged. Raises UserError otherwise."""
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        raise UserError(
+            f"{folder} holds no tokenizer.json; expected the tokenizer that the model was trained with beside its weights"
+        )
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        checkpoint.read_json(folder / name)
+
+
+def _check_whole(folder: Path, tensors: dict[str, checkpoint.Tensor]) -> None:
+    """Layers that all have the same tensors, and the width that config.json says: transformers fills what is missing with noise."""
+    layers: dict[tuple[str, str], set[str]] = {}
+    for name in tensors:
+        if found := LAYER.match(name):
+            layers.setdefault((found[1], found[2]), set()).add(found[3])
+    for (place, number), held in layers.items():
+        others = [other for (at, n), other in layers.items() if at == place and n != number]
+        lacking = set.intersection(*others) - held if others else set()
+        if lacking and held <= set().union(*others):  # a layer of another kind has tensors of its own
+            raise UserError(f"{folder} lacks the weight {place}{number}.{min(lacking)}; fetch or save it again")
+    config = checkpoint.read_json(folder / "config.json")
+    width = config.get("text_config", config).get("hidden_size")
+    for name, tensor in tensors.items():
+        if width and name.endswith("embed_tokens.weight") and tensor.shape[1] != width:
+            raise UserError(
+                f"{folder} has {name} {list(tensor.shape)} where its config.json says hidden_size {width}; fetch it again"
+            )
 
 
 def size(folder: Path) -> int:
@@ -43,9 +74,12 @@ def check_adapter(adapter: Path, base: Path) -> None:
     if not weights.is_file():
         pickled = "; adapter_model.bin is pickled and could run code" if (adapter / "adapter_model.bin").is_file() else ""
         raise UserError(f"{adapter} holds no adapter_model.safetensors{pickled}")
+    fitted = [checkpoint.read_json(folder / checkpoint.FIT) for folder in (adapter, base)]
+    if (base / "config.json").is_file() and fitted[0] != fitted[1]:
+        raise UserError(f"{adapter} was trained on another vocabulary than {base} has ({checkpoint.FIT}); name its own base")
     found = checkpoint.header(weights)
     if (base / "config.json").is_file():
-        _check_fit(adapter, found, json.loads((base / "config.json").read_text("utf-8")))
+        _check_fit(adapter, found, checkpoint.read_json(base / "config.json"))
 
 
 def _check_fit(adapter: Path, found: dict[str, checkpoint.Tensor], config: dict[str, Any]) -> None:

@@ -205,7 +205,7 @@ def _train(
 
 def _leave(watch: Watch, loaded: seam.Loaded, state: Any, found: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     """Adapter, metrics and summary of a finished stage, by the first process; the checkpoints go."""
-    folder = watch.folder
+    folder, config = watch.folder, watch.run.config
     short = {name: value for name, value in found.items() if not isinstance(value, dict)}
     losses = [line["loss"] for line in state.log_history if "loss" in line]
     summary = {**short, "steps": state.global_step, "final_loss": round(losses[-1], 4)}
@@ -213,6 +213,8 @@ def _leave(watch: Watch, loaded: seam.Loaded, state: Any, found: dict[str, Any],
         return summary
     with _whole(folder / "adapter") as partial:
         seam.save(loaded, partial)
+        if (fitted := Path(base_path(config), checkpoint.FIT)).is_file():
+            shutil.copy(fitted, partial)
     callback.write_metrics(folder, state.log_history)
     facts |= {"device": loaded.device, "tokens_in": round(watch.tokens_per_step * state.global_step)}
     write_json(folder / "summary.json", summary)

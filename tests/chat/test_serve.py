@@ -39,6 +39,7 @@ def folder(tmp_path):
     path = tmp_path / "merged"
     path.mkdir()
     (path / "config.json").write_text("{}")
+    (path / "tokenizer.json").write_text("{}")
     (path / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     return path
 

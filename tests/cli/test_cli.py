@@ -36,7 +36,7 @@ def test_what_needs_a_run_makes_none(tmp_path):
 def test_a_file_where_a_run_should_be_is_not_called_a_full_disk(tmp_path):
     (tmp_path / "file").write_text("")
     done = alif("generate", "--preset", "smoke", "--run", str(tmp_path / "file"))
-    assert done.returncode == 1 and "File exists" in done.stderr and "make room" not in done.stderr
+    assert done.returncode == 2 and "is a file; expected the folder of a run" in done.stderr and "make room" not in done.stderr
 
 
 def test_the_version():

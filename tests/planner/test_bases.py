@@ -110,3 +110,20 @@ def test_fertility_of_the_real_tokenizers_on_the_packs_corpus():
     for base, value in found.items():
         assert value == pytest.approx(bases.find(base).fertility, rel=0.15), base
     assert found[GEMMA] < min(found[LLAMA], found[QWEN])
+
+
+def test_what_is_no_base_is_said_before_the_hub_is_asked(tmp_path):
+    file, config = tmp_path / "README.md", tmp_path / "m" / "config.json"
+    file.touch()
+    config.parent.mkdir()
+    for name, said in ((str(file), "is a file; expected a folder"), ("/nowhere", "base /nowhere is not there; expected a folder")):
+        with pytest.raises(UserError, match=said):
+            bases.find(name)
+    for text, said in (("{", "is no JSON"), ("[]", "names no hidden_size"), ('{"model_type": "llama"}', "names no hidden_size")):
+        config.write_text(text)
+        with pytest.raises(UserError, match=said):
+            bases.find(str(config.parent))
+    config.write_text(json.dumps(LLAMA_CONFIG))
+    (config.parent / "tokenizer.json").write_text("{")
+    with pytest.raises(UserError, match=r"tokenizer.json is no JSON"):
+        bases.find(str(config.parent))

@@ -362,3 +362,40 @@ def test_a_run_without_an_adapter_names_the_stage(tmp_path):
 
     with pytest.raises(UserError, match="alif finetune"):
         pipeline.merge(Run.open(tmp_path / "r", config.load("smoke")))
+
+
+def whole_model(folder, **config):
+    """Three layers of two tensors, and embeddings of width 4."""
+    from safetensors.torch import save_file as save
+    from torch import zeros
+
+    folder.mkdir()
+    names = [f"model.layers.{n}.{part}.weight" for n in range(3) for part in ("mlp.up_proj", "input_layernorm")]
+    save({"model.embed_tokens.weight": zeros(8, 4)} | {name: zeros(4) for name in names}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"hidden_size": 4} | config))
+    return folder
+
+
+def without(folder, name):
+    held = load_file(folder / "model.safetensors")
+    save_file({key: tensor for key, tensor in held.items() if key != name}, folder / "model.safetensors")
+
+
+def test_weights_that_transformers_would_fill_with_noise_are_refused(tmp_path):
+    weights.check_model(whole_model(tmp_path / "whole"))
+    with pytest.raises(UserError, match=r"has model.embed_tokens.weight \[8, 4\] where its config.json says hidden_size 6"):
+        weights.check_model(whole_model(tmp_path / "wide", hidden_size=6))
+    folder = whole_model(tmp_path / "m")
+    without(folder, "model.layers.1.mlp.up_proj.weight")
+    with pytest.raises(UserError, match=r"lacks the weight model.layers.1.mlp.up_proj.weight"):
+        weights.check_model(folder)
+
+
+def test_a_tokenizer_that_is_missing_or_damaged_is_named(tmp_path):
+    with pytest.raises(UserError, match="holds no tokenizer.json; expected the tokenizer that the model was trained with"):
+        weights.check_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    weights.check_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text("{")
+    with pytest.raises(UserError, match=r"tokenizer_config.json is no JSON \(.*\); it was cut off or changed"):
+        weights.check_tokenizer(tmp_path)

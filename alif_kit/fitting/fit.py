@@ -1,0 +1,117 @@
+"""fitting: `alif fit`, from a base and languages to a checkpoint with its measures and a card.
+
+In: a base, languages, how many rows. Out: the folder, whole or not at all, with fit.json and README.md.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import string
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alif_kit.core.errors import UserError
+from alif_kit.core.records import Document, read_jsonl, write_json
+from alif_kit.core.run import Run
+from alif_kit.fitting import card, write
+from alif_kit.fitting.vocabulary import Fitted, Wanted, vocabulary
+from alif_kit.languages import pack
+from alif_kit.model import checkpoint, places
+from alif_kit.model import unsloth as seam
+from alif_kit.model.chat_format import frame_ids
+
+ENGLISH, CODE = "en", "code"
+
+
+def fit(
+    path: str, languages: Sequence[str], folder: Path, *, rows: int, coverage: float, add: int, more: Mapping[str, list[str]]
+) -> dict[str, Any]:
+    """Write the fitted base into `folder`; returns what fit.json holds. `more`: other texts by language, such as a run's corpus.
+
+    Raises UserError for a base that cannot be fitted, an unknown language, too few rows, and a folder that has something in it.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty; name another folder, or delete it")
+    wanted = Wanted(*_texts(languages, more), rows, coverage, add)
+    base = checkpoint.look(path)
+    places.refuse_quantised(base.name, base.config)
+    base = checkpoint.fetch(base)
+    matrix = next((t.shape[0] for name, t in base.tensors.items() if name.endswith(places.EMBEDDINGS)), 0)
+    if not matrix:
+        raise UserError(f"base {path} has no embed_tokens; expected a decoder such as Gemma, Llama, Qwen or Mistral")
+    fitted = vocabulary(base.folder, wanted, _frame(base.folder), matrix)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    write.write(base, fitted, partial)
+    about = _about(path, languages, wanted, fitted, matrix) | _sizes(base, partial)
+    write_json(partial / checkpoint.FIT, about)
+    card.write(partial, base, about)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return about
+
+
+def of_run(folder: Path | None, language: str) -> dict[str, list[str]]:
+    """Texts by language of a run's corpus and of its English replay; nothing without a run. Raises UserError where it has none."""
+    if folder is None:
+        return {}
+    corpus = Run.resume(folder).file("pretrain", "corpus")
+    files = {language: corpus / "train.jsonl", ENGLISH: corpus / "replay.jsonl"}
+    if not files[language].is_file():
+        raise UserError(f"{folder} has no corpus yet; run `alif pretrain` in it, or leave --run out")
+    return {of: [document.text for document in read_jsonl(path, Document)] for of, path in files.items() if path.is_file()}
+
+
+def _texts(languages: Sequence[str], more: Mapping[str, list[str]]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """Texts by language, and code; the alphabets. The packs' held-out documents take no part."""
+    packs = [language for language in languages if language != ENGLISH]
+    if not packs:
+        raise UserError("--languages names no language pack; expected one such as ur, and en beside it for English")
+    texts = {of: [d.text for d in pack.corpus(packs[0] if of == ENGLISH else of, of, "train")] for of in languages}
+    alphabets = [string.ascii_letters if of == ENGLISH else pack.settings(of)["alphabet"] for of in languages]
+    texts = {of: [*found, *more.get(of, ())] for of, found in texts.items()}
+    return texts | {CODE: _code()}, tuple(alphabets)
+
+
+def _code() -> list[str]:
+    """Code that is at hand everywhere: modules of Python's standard library."""
+    import argparse
+    import csv
+    import dataclasses
+    import functools
+    import heapq
+    import http.client
+    import textwrap
+
+    return [inspect.getsource(module) for module in (argparse, csv, dataclasses, functools, heapq, http.client, textwrap)]
+
+
+def _frame(folder: Path) -> set[str]:
+    """The control tokens of the base's chat template."""
+    seam.prepare()
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return set(tokenizer.convert_ids_to_tokens(sorted(frame_ids(tokenizer, "native"))))
+
+
+def _about(path: str, languages: Sequence[str], wanted: Wanted, fitted: Fitted, matrix: int) -> dict[str, Any]:
+    """What was kept and what changed, by source."""
+    words = {name: sum(len(text.split()) for text in texts) for name, texts in wanted.texts.items()}
+    measures = {
+        name: {"words": words[name], "tokens_before": before, "tokens": after, "covered": round(fitted.coverage[name], 6)}
+        | {"same": round(fitted.same[name], 4)}
+        for name, (before, after) in fitted.tokens.items()
+    }
+    found = {"base": Path(path).name if Path(path).is_dir() else path, "languages": list(languages), "coverage": wanted.coverage}
+    return found | {"rows_before": matrix, "rows": len(fitted.rows), "added": fitted.added, "sources": measures}
+
+
+def _sizes(base: checkpoint.Checkpoint, folder: Path) -> dict[str, int]:
+    """Parameters before and after, and bytes of weights."""
+    after = checkpoint.headers(folder)
+    found = {"parameters_before": sum(t.count for t in base.tensors.values()), "parameters": sum(t.count for t in after.values())}
+    return found | {"bytes_before": sum(t.size for t in base.tensors.values()), "bytes": sum(t.size for t in after.values())}
