@@ -87,7 +87,10 @@ class Gguf:
         try:
             return library.Llama(model_path=str(self.path), n_ctx=CONTEXT, n_gpu_layers=-1, verbose=False)
         except ValueError as error:
-            raise UserError(f"{self.path} cannot be loaded by llama.cpp: {first_line(error)}") from None
+            with self.path.open("rb") as file:
+                whole = file.read(4) == b"GGUF"
+            why = "is cut off, or of a kind that this llama.cpp does not know" if whole else "is no GGUF file"
+            raise UserError(f"{self.path} {why} ({first_line(error)}); make or fetch it again") from None
 
     def stream(self, messages: list[Message], temperature: float, max_tokens: int, usage: Usage) -> Iterator[str]:
         max_tokens = min(max_tokens, CONTEXT // 2)

@@ -54,6 +54,8 @@ def chat(
 
     if share and not web:
         raise UserError("--share shows a page to others, and there is none; add --web")
+    if password and not web:
+        raise UserError("--password is for the page, and there is none; add --web")
     secret = _password(password, share) if web else ""
     opened = _run(run, preset, changes, model)
     speaker, beside = speakers.choose(opened, model, base, partial(pipeline._resolve, opened))

@@ -180,9 +180,24 @@ def _of_the_system(error: OSError) -> str:
     return f"{said}; what was written before is whole" + (", make room and run again" if error.errno in FULL else "")
 
 
+def refuse_repeated(arguments: list[str]) -> None:
+    """Raises UserError for an option that was given twice and takes one value: the last would win without a word."""
+    from typer.main import get_command
+
+    command, rest = get_command(app), list(arguments)
+    while rest and rest[0] in getattr(command, "commands", {}):
+        command = command.commands[rest.pop(0)]
+    for option in command.params:
+        names = [name for name in option.opts if name.startswith("--")]
+        given = sum(argument.split("=")[0] in names for argument in rest)
+        if given > 1 and not getattr(option, "multiple", True):
+            raise UserError(f"{names[0]} was given {given} times; expected once, with commas between values where it takes several")
+
+
 def main() -> None:
     """Entry point: errors become one sentence and an exit code (2: correct the input, 1: a service or the disk failed)."""
     try:
+        refuse_repeated(sys.argv[1:])
         app()
     except (UserError, StoppedError, OSError) as error:
         if os.environ.get("ALIF_DEBUG"):

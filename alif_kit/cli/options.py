@@ -30,10 +30,13 @@ FORM = "FIELD=VALUE, for example teacher.model=gpt-4o-mini"
 def pairs(changes: list[str] | None, option: str = "--set", form: str = FORM) -> dict[str, str]:
     """Names and values of every `--set`, or of an option like it. Raises UserError for one that has no `=`."""
     changes = changes or []
-    if wrong := [change for change in changes if "=" not in change]:
+    split = [[part.strip() for part in change.partition("=")] for change in changes]
+    if wrong := [change for change, (name, sign, _) in zip(changes, split, strict=True) if not (name and sign)]:
         raise UserError(f"{option} got {wrong[0]!r}; expected {form}")
-    split = (change.partition("=") for change in changes)
-    return {name.strip(): value.strip() for name, _, value in split}
+    names = [name for name, _, _ in split]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"{option} names {twice} more than once; expected one value")
+    return {name: value for name, _, value in split}
 
 
 def given(options: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Annotated
 from typer import Argument, Exit, Typer, echo
 
 from alif_kit.cli.options import print_table
+from alif_kit.core import UserError
 
 pack_app = Typer(no_args_is_help=True, help="Language packs: the data that holds everything a language needs.")
 
@@ -30,6 +31,8 @@ def check(
     from alif_kit.languages import pack
     from alif_kit.synth.demo.rehearsal import rehearse
 
+    if not Path(place).is_dir() and ("/" in place or Path(place).exists()):
+        raise UserError(f"{place} is no folder; expected the folder of a language pack, or the code of one in the kit")
     folder = (Path(place) if Path(place).is_dir() else pack.folder(place)).resolve()
     findings = checking.check(folder) or list(rehearse(str(folder)))  # with faults in its files it cannot be rehearsed
     for finding in findings:

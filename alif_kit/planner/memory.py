@@ -49,6 +49,8 @@ FLOAT32_SLACK = 0.2 * GIB
 CONTEXT, FRAGMENTATION = 0.15, 0.07
 LAYER = 5  # tensors of each width that live while a layer is recomputed
 HOST_BASE = 3.0  # GiB of Python, torch and the tokenizer [i]
+NARROW_BITS = 7.4
+"""Of q4_k_m where a row is no multiple of 256 and llama.cpp takes 5 to 8 bits instead; as measured on gemma-270m."""
 GGUF_BITS = {"q8_0": 8.5, "q4_k_m": 4.85}  # bits a weight; q4_k_m as llama.cpp lists it for 8B models
 
 
@@ -142,5 +144,8 @@ def disk(config: Config, opt: Optimisation, base: Shape, trained: dict[str, int]
     loaded = _linears(base, config.base.load_in_4bit) + 2 * (base.total - base.linear_parameters)
     sizes = {"base": loaded, "one checkpoint": checkpoint}
     sizes |= {"checkpoints": 3 * checkpoint, "adapter": 4 * count, "merged": 2 * base.total}
-    sizes |= {f"gguf {name}": bits / 8 * (base.total - base.vision) for name, bits in GGUF_BITS.items()}
+    k_quant = GGUF_BITS["q4_k_m"] if base.hidden % 256 == 0 else NARROW_BITS
+    sizes |= {
+        f"gguf {name}": (bits if name == "q8_0" else k_quant) / 8 * (base.total - base.vision) for name, bits in GGUF_BITS.items()
+    }
     return {name: round(size / GIB, 2) for name, size in sizes.items()}

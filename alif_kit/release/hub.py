@@ -76,8 +76,20 @@ def agreements_lacking(run: Run, owed: list[terms.Terms]) -> list[str]:
     return [
         f"the {one.licence} wants a copy of itself beside the weights: save {one.url} as {name} in the run's release folder"
         for one, name in zip(owed, AGREEMENTS, strict=False)
-        if one.copy and not run.file("release", name).is_file()
+        if one.copy and not _agreements(run, name)
     ]
+
+
+def _came_with_the_base(run: Run) -> list[str]:
+    """The lines of the base's own NOTICE, which a merge keeps."""
+    path = run.file("release", "merged", "NOTICE")
+    return path.read_text("utf-8").splitlines() if path.is_file() else []
+
+
+def _agreements(run: Run, name: str) -> list[Path]:
+    """Copies of an agreement: what was saved in the run's release folder, else, for the base's, what came with the base."""
+    saved, came = run.file("release", name), run.file("release", "merged").glob("LICENSE*")
+    return [saved] if saved.is_file() else sorted(filter(Path.is_file, came)) if name == AGREEMENTS[0] else []
 
 
 def left_here(run: Run) -> list[str]:
@@ -93,10 +105,11 @@ def _repository(run: Run, kind: str, names: dict[str, str], published: dict[str,
     here = filter(gguf.is_right, folder.glob("*")) if kind == "gguf" else folder.rglob("*")
     paths = {p.relative_to(folder).as_posix(): p for p in sorted(here) if p.is_file() and p.suffix != ".partial"}
     files: dict[str, Path | str] = {n: _without_places(p, facts["base"]) for n, p in paths.items() if n not in left_out}
-    files |= {n: run.file("release", n) for n in AGREEMENTS[: len(facts["terms"])] if run.file("release", n).is_file()}
+    files |= {path.name: path for name in AGREEMENTS[: len(facts["terms"])] for path in _agreements(run, name)}
     notices = [one.notice + ("" if one.notice.endswith(".") else ".") for one in facts["terms"] if one.notice]
     if notices:
-        files["NOTICE"] = "\n".join([*notices, "The weights in this repository were modified by training."]) + "\n"
+        came = [line for line in _came_with_the_base(run) if f"{line.rstrip('.')}." not in notices]
+        files["NOTICE"] = "\n".join([*notices, *came, "The weights in this repository were modified by training."]) + "\n"
     # All but the card, which its owner may edit on the Hub.
     files[merge.SUMS] = merge.sums_text({n: isinstance(f, Path) and sums.get(n) or merge.digest(f) for n, f in files.items()})
     files["README.md"] = cards.render(facts, kind, names, published, ungated=bool(facts["causes"]))

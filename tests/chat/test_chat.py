@@ -443,6 +443,8 @@ def test_a_mistake_is_one_sentence(tmp_path, capsys, monkeypatch):
     assert code == 2 and "--share makes the page public, so it needs a password" in said_
     code, said_ = run_cli(capsys, monkeypatch, "chat", "--run", str(run.path), "--share", "--password", "long enough")
     assert code == 2 and "add --web" in said_
+    code, said_ = run_cli(capsys, monkeypatch, "chat", "--run", str(run.path), "--password", "long enough")
+    assert code == 2 and "--password is for the page, and there is none; add --web" in said_
     code, said_ = run_cli(capsys, monkeypatch, "chat", "--run", str(run.path), "--web", "--password", "short")
     assert code == 2 and "the password has 5 characters; expected at least 8" in said_
     code, said_ = run_cli(capsys, monkeypatch, "chat", "--run", str(run.path))

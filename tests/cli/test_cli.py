@@ -48,6 +48,10 @@ def test_the_version():
     [
         (["generate", "--preset", "tpu"], "preset 'tpu' is neither a file nor one of smoke, quick, t4, paper"),
         (["generate", "--preset", "smoke", "--set", "lora.rank"], "expected FIELD=VALUE"),
+        (["generate", "--preset", "smoke", "--set", "=3"], "--set got '=3'; expected FIELD=VALUE"),
+        (["generate", "--set", "seed=3", "--set", "seed=4"], "--set names seed more than once; expected one value"),
+        (["generate", "--preset", "smoke", "--preset=t4"], "--preset was given 2 times; expected once"),
+        (["gguf", "--quant", "f16", "--quant", "q8_0"], "--quant was given 2 times; expected once, with commas between"),
         (["generate", "--preset", "smoke", "--set", "lora.rnk=3"], "unknown field lora.rnk"),
         (["pretrain", "--preset", "smoke", "--set", "lora.rank=-3"], "lora.rank is -3; expected between"),
         (["finetune", "--preset", "smoke"], "is missing; run `alif generate"),

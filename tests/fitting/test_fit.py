@@ -20,7 +20,10 @@ ROWS, ADDED = 16384, 512
 SENTENCES = ("پاکستان کا دارالحکومت اسلام آباد ہے۔", "The river carries silt from the mountains.", "سلام! 12 × 12 = 144 😀")
 
 
-@pytest.fixture(scope="module", params=["gemma3_sees", "qwen3", "llama", "mistral"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("gemma3_sees", "mistral")]
+
+
+@pytest.fixture(scope="module", params=["qwen3", "llama", *SLOW])
 def pair(request, tmp_path_factory):
     """Name, base, and the base fitted, with some new pieces but for Gemma, which has them."""
     place = tmp_path_factory.mktemp("fit")

@@ -224,6 +224,15 @@ def run_cli(*arguments):
     return CliRunner().invoke(main.app, ["pack", "check", *map(str, arguments)])
 
 
+def test_what_is_no_folder_of_a_pack_is_said(tmp_path):
+    (tmp_path / "README.md").touch()
+    for place in (tmp_path / "nowhere", tmp_path / "README.md"):
+        result = run_cli(place)
+        assert isinstance(result.exception, UserError) and "is no folder; expected the folder of a language pack" in str(
+            result.exception
+        )
+
+
 def test_the_command_takes_a_code_or_a_folder(copy):
     for place in ("pnb", copy):
         result = run_cli(place)

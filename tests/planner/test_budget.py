@@ -20,6 +20,12 @@ def planned(base, gpu=T4, modules=None, **changes):
     return budget.plan(chosen, gpu, shape, vocab_modules=modules), chosen, shape
 
 
+def test_k_quants_of_narrow_models_take_more_bits():
+    base = bases.find("gemma-270m")
+    sizes = memory.disk(config.load("t4"), config.load("t4").pretrain, base, {})
+    assert sizes["gguf q4_k_m"] == pytest.approx(0.236, abs=0.01) and sizes["gguf q8_0"] == pytest.approx(0.272, abs=0.01)
+
+
 def test_the_papers_trainable_share_is_what_peft_printed():
     plan, _, _ = planned(LLAMA, lora__rank=128, lora__train_vocab="full")
     assert plan.trainable_parameters == 335_544_320 + 2 * 525_336_576 == 1_386_217_472

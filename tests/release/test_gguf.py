@@ -236,6 +236,13 @@ def test_what_could_not_be_compared_is_called_unchecked_until_it_is(tiny, tmp_pa
         with_llama(there, {"texts": 2, "same_tokens": 2, "ends_known": True}, ANSWERS)
         path, found = read_back.read_back(path, tiny, base, ["a"], ["b"])
     assert found["state"] == "right" and names(tmp_path) == ["x-q8_0.gguf", "x-q8_0.json"]
+    with monkeypatch.context() as again:
+        again.setattr(read_back, "inspected", lambda *_: pytest.fail("read again"))
+        known = found | NATS
+        path.with_suffix(".json").write_text(json.dumps(known))
+        assert read_back.read_back(path, tiny, base, ["a"], ["b"]) == (path, known)
+    os.utime(path, (2e9, 2e9))  # changed since
+    path.with_suffix(".json").write_text(json.dumps(found))
     assert read_back.read_back(path, tiny, base, ["a"], ["b"]) == (path, found)  # right stays right where llama.cpp is gone
 
 

@@ -16,7 +16,7 @@ from alif_kit import pipeline
 from alif_kit.cli import main
 from alif_kit.cli import release as release_cli
 from alif_kit.core.errors import StoppedError, UserError
-from alif_kit.release import hub
+from alif_kit.release import hub, merge
 
 TOKEN = "hf_canary"
 MERGED = {"README.md", "SHA256SUMS", "NOTICE", "config.json", "merge.json", "model.safetensors"}
@@ -159,6 +159,20 @@ def test_the_sums_are_those_of_the_files_that_are_sent(tmp_path):
         contents = {n: f.encode() if isinstance(f, str) else f.read_bytes() for n, f in repository.files.items()}
         expected = {n: hashlib.sha256(c).hexdigest() for n, c in contents.items() if n not in ("README.md", "SHA256SUMS")}
         assert sums == expected
+
+
+def test_what_came_with_the_base_goes_to_every_repository(tmp_path):
+    run = made(tmp_path / "r")
+    for name, text in (("LICENSE.html", "terms"), ("NOTICE", "Gemma is provided.\nThe weights were converted from 4 bits.\n")):
+        run.file("release", "merged", name).write_text(text)
+    merge.write_sums(run.file("release", "merged"))
+    facts = pipeline.card_facts(run)
+    assert hub.agreements_lacking(run, facts["terms"]) == []
+    for repository in plan(run):
+        assert repository.files["LICENSE.html"].read_text() == "terms"
+        assert repository.files["NOTICE"].endswith(
+            "converted from 4 bits.\nThe weights in this repository were modified by training.\n"
+        )
 
 
 def test_licence_files_go_along(tmp_path):
