@@ -174,7 +174,7 @@ def fit(
     parameters and bytes before and after, and by source words, tokens before and after, and shares, 0-1, of the tokens that kept
     pieces write and of the lines that are cut as before. Raises UserError for a base or languages that cannot be fitted.
     """
-    from alif_kit.fitting import fit as fitting
+    from alif_kit.fitting import make as fitting
     from alif_kit.model import without_hub
 
     path = without_hub.resolve(base, languages[0], 3407)

@@ -37,6 +37,14 @@ def tiny_model(name, folder, dtype="bfloat16"):
     return folder
 
 
+def fitted(base, folder, add=0):
+    """The same with a vocabulary of 16,384 rows, `add` of them new at most."""
+    from alif_kit.fitting import fit
+
+    fit(str(base), ["ur", "en"], folder, rows=16384, coverage=1.0, add=add, more={})
+    return folder
+
+
 def _config(name, tokenizer):
     import transformers
 

@@ -7,4 +7,4 @@ Writes: the folder that `alif fit` names. Uses: model, languages, core.
 
 from alif_kit import hands_on
 
-__getattr__ = hands_on(__name__, fit="fit")
+__getattr__ = hands_on(__name__, fit="make")

@@ -4,7 +4,7 @@ import contextlib
 import json
 
 import pytest
-from tiny_models import ARCHITECTURES, tiny_model
+from tiny_models import ARCHITECTURES, fitted, tiny_model
 
 from alif_kit import pipeline
 from alif_kit.core import config
@@ -19,6 +19,8 @@ from alif_kit.training import callback, trainer
 
 pytestmark = pytest.mark.slow
 
+FITTED = {"gemma3, fitted": 0, "llama, fitted": 512}
+"""Those whose vocabulary is fitted to 16,384 rows first, with so many new pieces at most."""
 ON_A_CARD = "gemma3_sees, as a card's loader returns it"
 SYSTEM = "آپ مختصر جواب دیتے ہیں۔"
 TURNS = ["سلام", "وعلیکم السلام!", "پاکستان کا دارالحکومت؟", "اسلام آباد", "What is 2 + 2?", "4"]
@@ -39,12 +41,14 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module", params=["gemma3", ON_A_CARD, "qwen3", "llama", "mistral"])
+@pytest.fixture(scope="module", params=[*FITTED, ON_A_CARD, "qwen3", "mistral"])
 def walked(request, tmp_path_factory):
     """A run of the architecture that was stopped in both stages of training and went on, evaluated and merged."""
     place = tmp_path_factory.mktemp("walk")
     name = request.param.split(",")[0]
     base = tiny_model(name, place / "base")
+    if request.param in FITTED:
+        base = fitted(base, place / "fitted", FITTED[request.param])
     more = place / "turns.jsonl"
     write_jsonl(more, [{"messages": [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(TURNS)]}])
     run = Run.open(

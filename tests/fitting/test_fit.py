@@ -10,7 +10,7 @@ from alif_kit.cli import main
 from alif_kit.core import config
 from alif_kit.core.errors import UserError
 from alif_kit.core.run import Run
-from alif_kit.fitting import fit as fitting
+from alif_kit.fitting import make as fitting
 from alif_kit.model import checkpoint, merging
 from alif_kit.model import unsloth as seam
 from alif_kit.model.chat_format import answer_ends
