@@ -138,6 +138,13 @@ def logits_of(loaded: Any, pieces: list[list[int]]) -> Iterator[Any]:
         yield logits.float().cpu()
 
 
+def nats(logits: Any, row: list[int]) -> float:
+    """Nats of a row's tokens 1.. of its logits, [T, vocabulary]."""
+    import torch
+
+    return float(torch.nn.functional.cross_entropy(torch.as_tensor(logits[:-1]), torch.tensor(row[1:]), reduction="sum"))
+
+
 def differences(before: Iterable[tuple[Any, Any]], after: Iterable[Any], step: Callable[[], None]) -> dict[str, Any]:
     """Of logits and likeliest tokens before, and logits after, piece by piece: the root mean square of their difference as a share
     of their spread, and the share of the places with the same likeliest token.

@@ -27,7 +27,7 @@ from alif_kit.model import unsloth as seam
 from alif_kit.model.chat_format import answer_ends, prompt_text
 from alif_kit.release import weights
 from alif_kit.release.gguf import named, need_llama, quiet
-from alif_kit.release.logits import logits_of
+from alif_kit.release.logits import logits_of, nats
 
 TEMPLATE, ENDS = "tokenizer.chat_template", ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
 ODD = (
@@ -202,7 +202,7 @@ def _merged_nats(merged: Path, mark: int, length: int, texts: tuple[str, ...]) -
     """Nats of each text by the merged model. `mark` changes when it is made anew."""
     loaded = seam.load(Base(str(merged), load_in_4bit=False, max_seq_length=length), merged)
     ids = [row[:READ_LENGTH] for row in loaded.tokenizer(list(texts))["input_ids"]]
-    found = [_nats(logits, row) for logits, row in zip(logits_of(loaded, ids), ids, strict=True)]
+    found = [nats(logits, row) for logits, row in zip(logits_of(loaded, ids), ids, strict=True)]
     del loaded
     seam.give_back()
     return found
@@ -216,16 +216,9 @@ def llama_nats(path: Path, ids: list[list[int]]) -> list[float]:
     for row in ids:
         model.reset()
         model.eval(row)
-        found.append(_nats(model.scores[: len(row)], row))
+        found.append(nats(model.scores[: len(row)], row))
     model.close()
     return found
-
-
-def _nats(logits: Any, row: list[int]) -> float:
-    """Nats of a row's tokens 1.. of its logits, [T, vocabulary]."""
-    import torch
-
-    return float(torch.nn.functional.cross_entropy(torch.as_tensor(logits[:-1]), torch.tensor(row[1:]), reduction="sum"))
 
 
 @lru_cache(maxsize=1)

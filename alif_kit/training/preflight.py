@@ -6,13 +6,16 @@ figures to print, or UserError.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from alif_kit.core import UserError
 from alif_kit.model.chat_format import check_template
+from alif_kit.model.places import refuse_quantised
 from alif_kit.model.unsloth import VOCAB_MODULES
 from alif_kit.planner.memory import GIB
 from alif_kit.platforms.machine import OLDEST, Gpu
@@ -44,6 +47,22 @@ def check_tokenizer(tokenizer: Any) -> None:
         raise UserError("the tokenizer has no EOS token; answers could not end: choose another base")
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         raise UserError("the pad token is missing or equals EOS, which would mask EOS from the loss; set another pad_token")
+
+
+def check_mergeable(path: str, *, must: bool) -> None:
+    """A base that nothing merges into is refused where the run will merge, and named where it may: hours are left to change it.
+
+    `path`: its folder or Hub id. `must`: whether the run merges by itself (lora.after_pretraining). Raises UserError.
+    """
+    from transformers import PretrainedConfig
+
+    with contextlib.suppress(OSError):  # loading it says what is wrong
+        try:
+            refuse_quantised(path, PretrainedConfig.get_config_dict(path)[0])
+        except UserError as error:
+            if must:
+                raise
+            print(f"before `alif merge`: {error}", file=sys.stderr)
 
 
 def check_frame(tokenizer: Any, chat_format: str) -> None:

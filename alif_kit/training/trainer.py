@@ -23,7 +23,7 @@ from alif_kit.core.progress import bar
 from alif_kit.core.records import write_json
 from alif_kit.core.run import latest_json
 from alif_kit.corpus import blocks
-from alif_kit.model import checkpoint, merging, places, without_hub
+from alif_kit.model import checkpoint, merging, without_hub
 from alif_kit.model import unsloth as seam
 from alif_kit.model.chat_format import answer_ends, frame_ids, response_markers
 from alif_kit.planner import bases, budget
@@ -44,7 +44,10 @@ def pretrain(run: Run) -> dict[str, Any]:
         return summary
     _announce_missing(run)
     planned = plan_here(run.config, "pretrain")
-    _check_mergeable(run.config)
+    seam.prepare()
+    with parallel.main_first():
+        path = base_path(run.config)
+    preflight.check_mergeable(path, must=run.config.lora.after_pretraining == "merge")
     with _stage(run, "pretrain") as facts:
         loaded = load_base(run.config)
         with parallel.main_first():
@@ -52,22 +55,6 @@ def pretrain(run: Run) -> dict[str, Any]:
             held_out = blocks.held_out_rows(run, loaded.tokenizer) if run.config.pretrain.eval_steps else None
         _attach(run, loaded)
         return _train(Watch(run, "pretrain", planned), loaded, data, held_out, counts, facts)
-
-
-def _check_mergeable(config: Config) -> None:
-    """A base that nothing merges into is refused where this run will merge, and named where it may: hours are left to change it."""
-    seam.prepare()
-    from transformers import PretrainedConfig
-
-    with parallel.main_first():
-        path = base_path(config)
-    with contextlib.suppress(OSError):  # loading it says what is wrong
-        try:
-            places.refuse_quantised(path, PretrainedConfig.get_config_dict(path)[0])
-        except UserError as error:
-            if config.lora.after_pretraining == "merge":
-                raise
-            print(f"before `alif merge`: {error}", file=sys.stderr)
 
 
 def _announce_missing(run: Run) -> None:

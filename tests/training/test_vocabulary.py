@@ -11,7 +11,7 @@ from alif_kit.core.run import Run
 from alif_kit.model import checkpoint, merging, tiny_base
 from alif_kit.model import unsloth as model
 from alif_kit.synth.demo.teacher import DemoTeacher
-from alif_kit.training import trainer
+from alif_kit.training import preflight, trainer
 
 STEPS = {"pretrain.max_steps": 5, "pretrain.save_steps": 2, "pretrain.batch_size": 2, "pretrain.warmup_steps": 1}
 ROWS = {"lora.train_vocab": "rows", "lora.vocab_coverage": 0.9}
@@ -116,11 +116,13 @@ def test_a_quantised_base_is_refused_before_the_hours_that_a_merge_would_throw_a
 
 def test_a_quantised_base_that_nothing_merges_yet_is_named_before_training(tmp_path, capsys):
     (tmp_path / "config.json").write_text('{"model_type": "llama", "quantization_config": {"quant_method": "bitsandbytes"}}')
-    trainer._check_mergeable(config.load("smoke", {"base.model": str(tmp_path)}))
+    preflight.check_mergeable(str(tmp_path), must=False)
     said = capsys.readouterr().err
     assert said.startswith("before `alif merge`: base ") and "is quantised already (bitsandbytes), and nothing merges" in said
-    trainer._check_mergeable(config.load("smoke"))
-    trainer._check_mergeable(config.load("smoke", {"base.model": str(tmp_path / "nowhere")}))
+    with pytest.raises(UserError, match="is quantised already"):
+        preflight.check_mergeable(str(tmp_path), must=True)
+    preflight.check_mergeable(trainer.base_path(config.load("smoke")), must=True)
+    preflight.check_mergeable(str(tmp_path / "nowhere"), must=True)
     assert capsys.readouterr().err == ""
 
 
