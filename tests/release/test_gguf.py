@@ -329,13 +329,14 @@ def test_only_right_files_get_a_modelfile_and_are_sent(tiny, tmp_path, monkeypat
 def test_few_bits_may_cost_more_nats():
     about = {"template_is_the_models": True, "tokenizer_is_the_models": True, "ends_known": True, **NATS}
     assert [
-        len(read_back.faults(about | {"nats_off": off, "bits": bits})) for off, bits in ((0.02, 8.5), (0.2, 8.5), (0.2, 4.9))
+        len(read_back.faults(about | {"nats_off": off, "bits": bits})) for off, bits in ((0.02, 8.5), (-0.2, 8.5), (0.2, 4.9))
     ] == [
         0,
         1,
         0,
     ]
     assert len(read_back.faults(about | {"nats_off": 0.4, "bits": 4.9})) == 1
+    assert read_back.faults(about | {"nats_off": -0.4, "bits": 4.9}) == []
 
 
 def test_a_tokenizer_that_stops_llama_cpp_is_a_fault_and_no_crash(tiny, tmp_path, monkeypatch):
