@@ -147,13 +147,14 @@ OWN = "finetune/adapter"
 
 
 def _merged(run: Run) -> Path:
-    """release/merged, whole and of the adapter that the run has now; one of an adapter from elsewhere stays while it is whole."""
+    """release/merged, whole and of the adapter that the run has now; one whose adapter is elsewhere or gone stays while whole."""
     from alif_kit.release import merge as merging
 
     folder = run.file("release", "merged")
-    made = latest_json(folder / "merge.json") if (folder / merging.SUMS).is_file() and not merging.wrong_sums(folder) else {}
-    if not made or made.get("adapter", OWN) == OWN:
-        merge(run)
+    made = latest_json(folder / "merge.json") if (folder / merging.SUMS).is_file() else {}
+    alone = made and (made.get("adapter", OWN) != OWN or not run.file("finetune", "adapter").is_dir())
+    if not alone or merging.wrong_sums(folder):
+        merge(run)  # which keeps a whole one of the run's adapter
     return folder
 
 

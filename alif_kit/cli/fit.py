@@ -30,7 +30,7 @@ def fit(
     add: Annotated[int, Option(min=0, help=_HELP["add"])] = 0,
     run: Annotated[Path | None, Option(help=_HELP["run"])] = None,
 ) -> None:
-    """A base without the vocabulary of all other languages: smaller, faster, and room on a T4 for the paper's whole recipe.
+    """A base without the vocabulary of all other languages: smaller, and room on a T4 for the paper's whole recipe.
 
     Counts the pieces that texts of the languages use, keeps those with all that they are built of, and, with --add, learns what the
     base spells in crumbs. Text of kept pieces is cut as before; every other text can still be written, by bytes. The folder is an

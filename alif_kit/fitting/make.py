@@ -32,8 +32,8 @@ def fit(
 
     Raises UserError for a base that cannot be fitted, an unknown language, too few rows, and a folder that has something in it.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty; name another folder, or delete it")
+    if folder.is_file() or (folder.exists() and any(folder.iterdir())):
+        raise UserError(f"{folder} is a file, or not empty; name another folder, or delete it")
     wanted = Wanted(*_texts(languages, more), rows, coverage, add)
     base = checkpoint.look(path)
     places.refuse_quantised(base.name, base.config)

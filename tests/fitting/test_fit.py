@@ -116,7 +116,7 @@ def test_an_adapter_belongs_to_the_vocabulary_that_it_was_trained_on(pair, tmp_p
 def test_what_cannot_be_fitted_is_said_and_nothing_is_left(pair, tmp_path):
     _, base, folder, _ = pair
     options = {"rows": 0, "coverage": 1.0, "add": 0, "more": {}}
-    with pytest.raises(UserError, match="is not empty; name another folder"):
+    with pytest.raises(UserError, match="is a file, or not empty; name another folder"):
         fitting.fit(str(base), ["ur"], folder, **options)
     with pytest.raises(UserError, match="language is 'xx'; expected one of"):
         fitting.fit(str(base), ["xx"], tmp_path / "x", **options)

@@ -257,6 +257,11 @@ def test_what_is_made_of_a_merge_is_made_of_the_adapter_that_the_run_has_now(mer
     merge.write_sums(folder)
     pipeline._merged(run)
     assert len(asked) == 2  # an adapter from elsewhere, as somebody wanted it
+    shutil.rmtree(run.file("finetune", "adapter"))
+    (folder / "merge.json").write_text(json.dumps(about))
+    merge.write_sums(folder)
+    pipeline._merged(run)
+    assert len(asked) == 2  # its own, and nothing is left to make it anew of
     (folder / "model.safetensors").write_bytes(b"damaged")
     pipeline._merged(run)
     assert len(asked) == 3
