@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from alif_kit.core.records import write_atomic
-from alif_kit.model.checkpoint import Checkpoint
 
 
-def write(folder: Path, base: Checkpoint, about: dict[str, Any]) -> Path:
+def write(folder: Path, about: dict[str, Any]) -> None:
     """README.md: base, languages, what was kept and what changed, as measured."""
     head = ("source", "words", "tokens before", "tokens", "tokens a word", "covered by kept pieces")
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *map(_row, about["sources"].items()))]
@@ -24,7 +23,6 @@ def write(folder: Path, base: Checkpoint, about: dict[str, Any]) -> Path:
         + "\n\nCounted on the texts that the vocabulary was fitted to.\n"
     )
     write_atomic(folder / "README.md", text)
-    return folder / "README.md"
 
 
 def _row(source: tuple[str, dict[str, Any]]) -> tuple[str, ...]:

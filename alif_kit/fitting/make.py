@@ -48,7 +48,7 @@ def fit(
     write.write(base, fitted, partial)
     about = _about(path, languages, wanted, fitted, matrix) | _sizes(base, partial)
     write_json(partial / checkpoint.FIT, about)
-    card.write(partial, base, about)
+    card.write(partial, about)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     return about

@@ -62,10 +62,8 @@ def read_back(path: Path, merged: Path, base: Base, prompts: list[str], texts: l
     about = inspected(path, merged, base, [*prompts, *texts])
     about["not_compared"] = _why_not(merged) if "texts" in about else "llama.cpp is not installed"
     if not about["faults"] and not about["not_compared"]:
-        about |= _answers_compared(path, merged, base, prompts, budget) | _nats_compared(path, merged, base, texts)
+        about |= _compared(path, merged, base, prompts, texts, budget)
         about["faults"] = faults(about)
-    elif not about["faults"] and _was_right(path):
-        return path, latest_json(path.with_suffix(".json"))
     about["state"] = "wrong" if about["faults"] else "right" if "n" in about else "unchecked"
     return _renamed(path, about), about
 
@@ -119,12 +117,6 @@ def _known(path: Path, merged: Path) -> Found | None:
     return found if found.get("state") == "right" and "nats" in found else None
 
 
-def _was_right(path: Path) -> bool:
-    """Whether an earlier call, with llama.cpp, found the file right."""
-    known = path.with_suffix(".json")
-    return known.is_file() and latest_json(known).get("state") == "right"
-
-
 def _renamed(path: Path, about: Found) -> Path:
     """The file under the name of its state, its JSON beside it, and nothing left under the other names."""
     target = named(path, about["state"])
@@ -176,65 +168,56 @@ def _tokens_compared(path: Path, tokenizer: Any, texts: list[str], ends: set[int
     return {"texts": len(texts), "same_tokens": same, "ends_known": said["stops"] == sorted(ends)}
 
 
-def _answers_compared(path: Path, merged: Path, base: Base, prompts: list[str], budget: int) -> Found:
-    mark = (merged / "config.json").stat().st_mtime_ns
-    expected = _merged_answers(merged, mark, base.chat_format, base.max_seq_length, tuple(prompts), budget)
-    given = llama_answers(path, prompts, _tokenizer(merged), budget)
+def _compared(path: Path, merged: Path, base: Base, prompts: list[str], texts: list[str], budget: int) -> Found:
+    """Answers and the likelihood of texts: a damaged file may still begin an answer as the model does, and foretells worse."""
+    mark, chosen = (merged / "config.json").stat().st_mtime_ns, tuple(sorted(texts, key=len)[-READ:])
+    expected, theirs = _of_merged(merged, mark, base.chat_format, base.max_seq_length, tuple(prompts), chosen, budget)
+    tokenizer = _tokenizer(merged)
+    given, ids = llama_answers(path, prompts, tokenizer, budget), _cut(tokenizer, chosen)
+    tokens, pairs = sum(len(row) - 1 for row in ids), list(zip(expected, given, strict=True))
+    ours = llama_nats(path, ids) / tokens
+    theirs /= tokens
     return {
-        "same_answers": sum(a == b for (a, _), (b, _) in zip(expected, given, strict=True)),
-        "agreed": sum(_agreed(a, b) for (a, _), (b, _) in zip(expected, given, strict=True)) / len(prompts),
+        "same_answers": sum(a == b for (a, _), (b, _) in pairs),
+        "agreed": sum(_agreed(a, b) for (a, _), (b, _) in pairs) / len(prompts),
         "stops": {"merged": sum(stopped for _, stopped in expected), "gguf": sum(stopped for _, stopped in given)},
         "n": len(prompts),
+        **{"nats": round(ours, 4), "merged_nats": round(theirs, 4), "nats_off": round(ours / theirs - 1, 4), "tokens": tokens},
     }
 
 
-def _nats_compared(path: Path, merged: Path, base: Base, texts: list[str]) -> Found:
-    """The likelihood of texts by both: a damaged file may still begin an answer as the model does, and foretells worse."""
-    mark, chosen = (merged / "config.json").stat().st_mtime_ns, tuple(sorted(texts, key=len)[-READ:])
-    ids = [row[:READ_LENGTH] for row in _tokenizer(merged)(list(chosen))["input_ids"]]
-    tokens = sum(len(row) - 1 for row in ids)
-    ours, theirs = (
-        sum(found) / tokens for found in (llama_nats(path, ids), _merged_nats(merged, mark, base.max_seq_length, chosen))
-    )
-    off = ours / theirs - 1
-    return {"nats": round(ours, 4), "merged_nats": round(theirs, 4), "nats_off": round(off, 4), "tokens": tokens}
+def _cut(tokenizer: Any, texts: tuple[str, ...]) -> list[list[int]]:
+    return [row[:READ_LENGTH] for row in tokenizer(list(texts))["input_ids"]]
 
 
 @lru_cache(maxsize=1)
-def _merged_nats(merged: Path, mark: int, length: int, texts: tuple[str, ...]) -> list[float]:
-    """Nats of each text by the merged model. `mark` changes when it is made anew."""
-    loaded = seam.load(Base(str(merged), load_in_4bit=False, max_seq_length=length), merged)
-    ids = [row[:READ_LENGTH] for row in loaded.tokenizer(list(texts))["input_ids"]]
-    found = [nats(logits, row) for logits, row in zip(logits_of(loaded, ids), ids, strict=True)]
+def _of_merged(
+    merged: Path, mark: int, chat_format: str, length: int, prompts: tuple[str, ...], texts: tuple[str, ...], budget: int
+) -> tuple[list[tuple[list[int], bool]], float]:
+    """The merged model's answers and its nats of the texts, with which every quantisation of it is compared.
+
+    `mark` changes when it is made anew.
+    """
+    loaded = seam.load(Base(str(merged), chat_format, False, length), merged)
+    ends, ids = answer_ends(loaded.tokenizer, chat_format), _cut(loaded.tokenizer, texts)
+    answers = [greedy(loaded, prompt, budget, ends) for prompt in prompts]
+    total = sum(nats(logits, row) for logits, row in zip(logits_of(loaded, ids), ids, strict=True))
     del loaded
     seam.give_back()
-    return found
+    return answers, total
 
 
-def llama_nats(path: Path, ids: list[list[int]]) -> list[float]:
-    """Nats of each row of token ids by a GGUF file in llama.cpp."""
+def llama_nats(path: Path, ids: list[list[int]]) -> float:
+    """Nats of rows of token ids by a GGUF file in llama.cpp."""
     llama_cpp = need_llama("reading a GGUF back")
     quiet(llama_cpp)
-    model, found = llama_cpp.Llama(str(path), n_ctx=2 * READ_LENGTH, logits_all=True, verbose=False), []
+    model, found = llama_cpp.Llama(str(path), n_ctx=2 * READ_LENGTH, logits_all=True, verbose=False), 0.0
     for row in ids:
         model.reset()
         model.eval(row)
-        found.append(nats(model.scores[: len(row)], row))
+        found += nats(model.scores[: len(row)], row)
     model.close()
     return found
-
-
-@lru_cache(maxsize=1)
-def _merged_answers(
-    merged: Path, mark: int, chat_format: str, length: int, prompts: tuple[str, ...], budget: int
-) -> list[tuple[list[int], bool]]:
-    """The merged model's answers, which every quantisation of it is compared with. `mark` changes when it is made anew."""
-    loaded = seam.load(Base(str(merged), chat_format, False, length), merged)
-    ends = answer_ends(loaded.tokenizer, chat_format)
-    answers = [greedy(loaded, prompt, budget, ends) for prompt in prompts]
-    del loaded
-    seam.give_back()
-    return answers
 
 
 def greedy(loaded: seam.Loaded, prompt: str, budget: int, ends: set[int]) -> tuple[list[int], bool]:

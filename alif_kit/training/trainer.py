@@ -49,7 +49,7 @@ def pretrain(run: Run) -> dict[str, Any]:
         path = base_path(run.config)
     preflight.check_mergeable(path, must=run.config.lora.after_pretraining == "merge")
     with _stage(run, "pretrain") as facts:
-        loaded = load_base(run.config)
+        loaded = load_base(run.config, path)
         with parallel.main_first():
             data, counts = blocks.pretraining_rows(run, loaded.tokenizer)
             held_out = blocks.held_out_rows(run, loaded.tokenizer) if run.config.pretrain.eval_steps else None

@@ -150,6 +150,23 @@ def test_the_merged_model_is_pefts_own_merge(transformers, tmp_path, name, tied,
     assert held["metadata"]["total_size"] == sum(t.size for t in checkpoint.look(str(tmp_path / "merged")).tensors.values())
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_lora_on_a_tied_head_gives_the_head_a_matrix_of_its_own(transformers, tmp_path):
+    """peft's own merge changes the embeddings with it; its model, unmerged, does not."""
+    import torch
+    from peft import PeftModel
+
+    name, ids = "Qwen3ForCausalLM", torch.tensor([[5, 9, 100, 2000]])
+    base = make_base(transformers, tmp_path / "base", name, True)
+    adapter, _ = make_adapter(transformers, base, name, tmp_path / "adapter", target_modules=["q_proj", "up_proj", "lm_head"])
+    merged(base, adapter, tmp_path / "merged")
+    ours, plain = (getattr(transformers, name).from_pretrained(f, dtype=torch.float32) for f in (tmp_path / "merged", base))
+    with torch.no_grad():
+        expected = PeftModel.from_pretrained(plain, str(adapter)).eval()(input_ids=ids).logits
+        assert (ours.eval()(input_ids=ids).logits - expected).abs().max() < 0.01 * expected.abs().max()
+    assert ours.config.tie_word_embeddings is False
+
+
 def rename(folder, change):
     """Rewrite the names of a checkpoint's tensors."""
     from safetensors.torch import load_file, save_file
