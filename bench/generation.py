@@ -22,14 +22,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import cProfile
 import multiprocessing
 import os
-import pstats
-import random
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -38,84 +35,24 @@ from typing import Any
 from unittest.mock import patch
 
 import openai
+from folding import folding
+from limited_teacher import TASKS, UNLIMITED, Server, place, row_of, settings, show, warm
 from novelty import lcs_length
-from rich.console import Console
 from rich.table import Table
 
-from alif_kit.core import config
 from alif_kit.core.config import Config
 from alif_kit.core.errors import StoppedError
 from alif_kit.core.records import CATEGORIES, SeedTask
 from alif_kit.core.run import Run
 from alif_kit.languages import pack
-from alif_kit.languages.text import comparison_tokens
-from alif_kit.synth import filters, generate
+from alif_kit.synth import generate
 from alif_kit.synth import planner as planning
-from alif_kit.synth.demo import compose
-from alif_kit.synth.demo.teacher import DemoTeacher, Faults
+from alif_kit.synth.demo.teacher import Faults
 from alif_kit.synth.fold import Fold
-from alif_kit.synth.novelty import PAYLOAD_TOKENS, rouge_l_f1
-from alif_kit.synth.parse import parse
+from alif_kit.synth.novelty import rouge_l_f1
 from alif_kit.teacher import client
 from alif_kit.teacher.client import ChatClient
 from alif_kit.teacher.limits import WINDOW_S, RateLimiter
-
-TASKS = 20
-NEEDED = 2000 / 60
-UNLIMITED = 10_000_000
-CONSOLE = Console(width=120)
-
-
-class LimitedTeacher(DemoTeacher):
-    """The demonstration teacher with a limit: 429 to a request when `limit` were admitted in the last `window_s` seconds."""
-
-    def __init__(self, faults: Faults, limit: int = UNLIMITED, window_s: float = 60.0) -> None:
-        super().__init__(faults=faults)
-        self.limit, self.window_s = limit, window_s
-        self.admitted: list[float] = []
-
-    def attempt(self) -> tuple[str, float]:
-        with self._lock:
-            now = time.monotonic()
-            full = len(self.admitted) >= self.limit and self.admitted[-self.limit] > now - self.window_s
-            if not full:
-                self.admitted.append(now)
-        if full:
-            self.count(requests=1)
-            return "rate_limit", 0.0
-        return super().attempt()
-
-
-def serve(pipe: Any, *settings: Any) -> None:
-    """The server's process: sends the address, then the counters each time it is asked."""
-    with LimitedTeacher(*settings) as teacher:
-        pipe.send(teacher.base_url)
-        while pipe.recv() == "stats":
-            pipe.send({**teacher.stats, "admitted": teacher.admitted})
-
-
-class Server:
-    """A LimitedTeacher in another process: `with Server(faults, limit, window_s) as server: server.url, server.stats()`."""
-
-    def __init__(self, *settings: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, there = context.Pipe()
-        self._process = context.Process(target=serve, args=(there, *settings), daemon=True)
-        self._process.start()
-        there.close()
-        self.url = self._pipe.recv()
-
-    def stats(self) -> dict[str, Any]:
-        self._pipe.send("stats")
-        return self._pipe.recv()
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._pipe.send("stop")
-        self._process.join()
-
 
 # throughput
 
@@ -155,18 +92,6 @@ class Rates:
     @property
     def yielded(self) -> float:
         return self.accepted / max(1, self.attempts)
-
-
-def settings(args: argparse.Namespace, url: str, **teacher: Any) -> Config:
-    """The smoke preset with the paper's 20 tasks a request, and targets that are not reached."""
-    changes = {
-        "synth.targets": dict.fromkeys(CATEGORIES, UNLIMITED),
-        "synth.tasks_per_call": TASKS,
-        "synth.window": args.in_flight,
-        "teacher.base_url": url,
-        "teacher.timeout_s": 30.0,
-    }
-    return config.load("smoke", changes | {f"teacher.{name}": value for name, value in teacher.items()})
 
 
 def limit_of(args: argparse.Namespace) -> int:
@@ -227,14 +152,6 @@ class PaperGate:
         self.kept.append(place(task))
 
 
-def place(task: SeedTask) -> tuple[str, list[str]]:
-    """The index of NoveltyGate that a task belongs to, and its tokens there."""
-    payload = comparison_tokens(task.input)
-    if len(payload) >= PAYLOAD_TOKENS:
-        return "payloads", payload
-    return "wholes", comparison_tokens(task.instruction) + payload
-
-
 def rouge_l(candidate: list[str], kept: list[str]) -> float:
     return rouge_l_f1(lcs_length(candidate, kept), len(candidate), len(kept))
 
@@ -263,12 +180,6 @@ def ask(endpoint: openai.OpenAI, settled: Config, request: planning.Request) -> 
         model=teacher.model, messages=request.messages, temperature=teacher.temperature, max_tokens=teacher.max_tokens
     )
     return row_of(request.number, request.category, reply.choices[0].message.content, request.prompt_hash)
-
-
-def row_of(number: int, category: str, text: str, prompt_hash: str = "") -> dict[str, Any]:
-    facts = {"request": number, "category": category, "count": TASKS, "response": text, "prompt_hash": prompt_hash}
-    sources = {"seeds_shown": (), "machine_shown": (), "model": "teacher", "finish_reason": "stop"}
-    return facts | sources | {"prompt_tokens": 0, "completion_tokens": 0, "usd": 0.0}
 
 
 def replace_args(args: argparse.Namespace, **changes: Any) -> argparse.Namespace:
@@ -334,98 +245,6 @@ def faults_once(args: argparse.Namespace, retry_after_s: float) -> dict[str, flo
 async def ask_all(settled: Config, prompts: list[list[dict[str, str]]]) -> list[Any]:
     async with ChatClient(settled.teacher) as chat:
         return await asyncio.gather(*(chat.chat(messages) for messages in prompts), return_exceptions=True)
-
-
-# folding
-
-
-def answers(count: int, seed: str) -> list[dict[str, Any]]:
-    """Journal rows of `count` answers of the demonstration teacher."""
-    turns = ((n, CATEGORIES[n % len(CATEGORIES)]) for n in range(count))
-    return [row_of(n, c, compose.write_answer(c, TASKS, random.Random(f"{seed}-{n}"), "", False, "ur")) for n, c in turns]
-
-
-def tasks_of(rows: list[dict[str, Any]]) -> list[SeedTask]:
-    items = (item for row in rows for item in parse(row["response"], "stop", row["category"]))
-    return [item.task for item in items if item.task]
-
-
-def filled_fold(args: argparse.Namespace) -> Fold:
-    """A fold with `args.kept` kept rows: composed tasks, each in ten versions with every second word changed."""
-    fold, draw = Fold(settings(args, "demo")), random.Random(0)
-    bases = tasks_of(answers(-(-args.kept // (10 * TASKS)), "kept"))
-    placed = [place(task) for task in bases]
-    words = sorted({token for _, tokens in placed for token in tokens})
-    for number in range(args.kept):
-        index, tokens = placed[number % len(placed)]
-        getattr(fold.gate, index).add([draw.choice(words) if draw.random() < 0.5 else token for token in tokens])
-        fold.pool.append(bases[number % len(bases)])
-    return fold
-
-
-def timed(work: Callable[[Any], Any], items: list[Any]) -> float:
-    """CPU seconds of this process."""
-    started = time.process_time()
-    for item in items:
-        work(item)
-    return time.process_time() - started
-
-
-def steps(fold: Fold, rows: list[dict[str, Any]]) -> dict[str, float]:
-    """CPU seconds of each step over the rows; the last two are the real paths that `generate` takes."""
-    tasks = tasks_of(rows)
-    sound = [task for task in tasks if not filters.first_reason(task)]
-    draws = [(row["request"], row["category"]) for row in rows]
-    return {
-        "parse": timed(lambda row: parse(row["response"], "stop", row["category"]), rows),
-        "filters": timed(filters.first_reason, tasks),
-        "novelty": timed(fold.gate.judge, sound),
-        "all of folding (Fold.add)": timed(fold.add, rows),
-        "composing the next request": timed(
-            lambda draw: planning.compose(fold.config, *draw, fold.by_category.get(draw[1], [])), draws
-        ),
-    }
-
-
-def folding(args: argparse.Namespace) -> dict[str, float]:
-    warm(args)
-    fold, rows = filled_fold(args), answers(args.answers, "new")
-    seconds = steps(fold, rows)
-    table = Table("step", "ms/request", "requests/s", "rows/s", "of what is needed", title=f"{args.kept:,} rows kept, one core")
-    for name, spent in seconds.items():
-        rate = len(rows) / spent
-        numbers = (f"{1000 / rate:.1f}", f"{rate:,.1f}", f"{rate * TASKS:,.0f}", f"{rate / NEEDED:.2f} x")
-        table.add_row(name, *numbers)
-    rate = len(rows) / seconds["all of folding (Fold.add)"]
-    verdict = "keeps up with" if rate >= NEEDED else "falls short of"
-    show(
-        table,
-        f"Folding answers in {verdict} 2,000 requests a minute of {TASKS} tasks ({NEEDED:.1f} requests/s, {NEEDED * TASKS:.0f} "
-        f"rows/s); {fold.funnel()['accepted']:,} of {len(rows) * TASKS:,} rows were accepted.",
-    )
-    if args.profile:
-        profile(fold, answers(args.answers, "profiled"))
-    return seconds
-
-
-def profile(fold: Fold, rows: list[dict[str, Any]]) -> None:
-    profiler = cProfile.Profile()
-    profiler.runcall(lambda: [fold.add(row) for row in rows])
-    statistics = pstats.Stats(profiler).strip_dirs()
-    statistics.sort_stats("cumulative").print_stats(30)
-    statistics.sort_stats("tottime").print_stats(15)
-
-
-def warm(args: argparse.Namespace) -> None:
-    """Load libraries, pack and model of language identification."""
-    fold = Fold(settings(args, "demo"))
-    for row in answers(len(CATEGORIES), "warm"):
-        fold.add(row)
-
-
-def show(table: Table, sentence: str) -> None:
-    CONSOLE.print(table)
-    CONSOLE.print(sentence + "\n")
 
 
 PARTS = {"throughput": throughput, "faults": faults, "folding": folding}

@@ -25,11 +25,8 @@ INSTALL = Path(__file__).with_name("install_cell.txt")
 WIDEST = 88  # columns of a notebook's cell
 # GitHub's rules for the two halves of a repository's name.
 REPOSITORY = r"([A-Za-z0-9](?:[A-Za-z0-9]|-(?=[A-Za-z0-9])){0,38})/(?!\.{1,2}$|.*\.(?:git|wiki)$)([A-Za-z0-9._-]{1,100})"
-MACHINE = {
-    "accelerator": "GPU",
-    "colab": {"gpuType": "T4"},
-    "kaggle": {"accelerator": "nvidiaTeslaT4", "isGpuEnabled": True, "isInternetEnabled": True},
-}
+KAGGLE = json.loads(Path(__file__).with_name("kaggle.json").read_text("utf-8"))
+"""Metadata of a notebook's `machine`, and of its `kernel`, as Kaggle wants them for a lesson."""
 
 
 class Mistake(Exception):
@@ -148,21 +145,9 @@ def kernel(root: Path, address: Address, lesson: str) -> dict[str, Any]:
     """kernel-metadata.json of a lesson: a T4, the network, and the output of the lesson before it."""
     title, course = f"Alif kit {lesson.replace('_', ' ')}", lessons(root)
     before = course[: course.index(lesson)][-1:] if lesson > "02" else []
-    return {
-        "id": f"{address.kaggle}/{slug(title)}",
-        "title": title,
-        "code_file": f"../../notebooks/{lesson}.ipynb",
-        "language": "python",
-        "kernel_type": "notebook",
-        "is_private": True,
-        "enable_gpu": True,
-        "enable_internet": True,
-        "machine_shape": "NvidiaTeslaT4",
-        "dataset_sources": [],
-        "competition_sources": [],
-        "kernel_sources": [f"{address.kaggle}/{slug('Alif kit ' + one.replace('_', ' '))}" for one in before],
-        "model_sources": [],
-    }
+    sources = [f"{address.kaggle}/{slug('Alif kit ' + one.replace('_', ' '))}" for one in before]
+    own = {"id": f"{address.kaggle}/{slug(title)}", "title": title, "code_file": f"../../notebooks/{lesson}.ipynb"}
+    return {**own, **KAGGLE["kernel"], "kernel_sources": sources}
 
 
 def outputs(root: Path) -> dict[Path, str]:
@@ -248,7 +233,7 @@ def check_twin(root: Path, lesson: str) -> list[str]:
     differs, asked = twin_differs(root, lesson), loaded(root / "notebooks" / f"{lesson}.ipynb").get("metadata", {})
     return [differs] * bool(differs) + [
         f"notebooks/{lesson}.ipynb: {key} is {asked.get(key)!r}, expected {value!r}; change it in both files of the pair"
-        for key, value in MACHINE.items()
+        for key, value in KAGGLE["machine"].items()
         if asked.get(key) != value
     ]
 

@@ -71,9 +71,9 @@ def vocabulary(folder: Path, wanted: Wanted, used: set[str], matrix: int) -> Fit
     size = max(wanted.rows - wanted.add, 0)
     kept = choice.kept(whole, list(counts.values()), list(wanted.alphabets), size, wanted.coverage, used)
     smaller = whole.reduced(kept)
-    found = learn.merges(loaded(smaller), next(iter(texts.values())), wanted.alphabets[0], wanted.add) if wanted.add else []
-    larger = smaller.extended(found)
-    rows, after = _rows(whole, larger, found), loaded(larger)
+    merges = learn.merges(loaded(smaller), next(iter(texts.values())), wanted.alphabets[0], wanted.add) if wanted.add else []
+    larger = smaller.extended(merges)
+    rows, after = _rows(whole, larger, merges), loaded(larger)
     shares = {name: sum(n for piece, n in count.items() if piece in kept) / count.total() for name, count in counts.items()}
     tokens = {name: (counts[name].total(), choice.counted(after, found).total()) for name, found in texts.items()}
     same = {name: _same(tokenizer, after, rows, found) for name, found in texts.items()}

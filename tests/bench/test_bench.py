@@ -7,8 +7,11 @@ import pytest
 from conftest import PATIENCE
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+import folding
 import generation as bench
+import limited_teacher
 
+from alif_kit.languages import pack
 from alif_kit.synth.novelty import NoveltyGate
 
 TINY = ["--seconds", "600", "--requests", "2", "--requests-per-minute", "600", "--window", "1", "--latency", "0", "--sleep", "0"]
@@ -42,13 +45,13 @@ def test_folding_times_each_step_with_the_pool_full(capsys):
 
 
 def test_the_kept_rows_of_folding_are_in_the_gate_and_in_the_pool():
-    fold = bench.filled_fold(small("--kept", "45"))
-    seeds = sum(map(len, bench.pack.seeds("ur").values()))
+    fold = folding.filled_fold(small("--kept", "45"))
+    seeds = sum(map(len, pack.seeds("ur").values()))
     assert len(fold.pool) == 45 and len(fold.gate.payloads) + len(fold.gate.wholes) == seeds + 45
 
 
 def test_the_server_admits_its_limit_and_no_more():
-    with bench.LimitedTeacher(bench.Faults(), 3, PATIENCE) as teacher:
+    with limited_teacher.LimitedTeacher(limited_teacher.Faults(), 3, PATIENCE) as teacher:
         assert [teacher.attempt()[0] for _ in range(5)] == ["", "", "", "rate_limit", "rate_limit"]
         assert len(teacher.admitted) == 3 and teacher.stats["requests"] == 5
 
@@ -71,7 +74,7 @@ def test_the_share_of_the_limit_is_taken_after_the_first_window(admitted, share)
 def test_the_paper_gate_decides_as_the_kit_does():
     ours, theirs = NoveltyGate(0.7), bench.PaperGate(0.7)
     decisions = []
-    for task in bench.tasks_of(bench.answers(7, "decisions"))[::9] * 2:
+    for task in limited_teacher.tasks_of(limited_teacher.answers(7, "decisions"))[::9] * 2:
         decisions.append(ours.judge(task))
         assert decisions[-1] == theirs.judge(task)
         if not decisions[-1][0]:

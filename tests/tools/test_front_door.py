@@ -232,7 +232,7 @@ def test_no_name_prints_how_and_no_kaggle_user_has_capitals(copy, capsys):
 @pytest.fixture
 def made(copy):
     """make, in a copy whose .venv is there and whose Python is this one."""
-    for name in ("Makefile", "requirements.txt", "tools/front_door.py", "tools/install_cell.txt"):
+    for name in ("Makefile", "requirements.txt", "tools/front_door.py", "tools/install_cell.txt", "tools/kaggle.json"):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, copy / name)
     (copy / ".venv" / "bin").mkdir(parents=True)
