@@ -23,8 +23,8 @@ from alif_kit.model.checkpoint import LIBRARIES, Checkpoint
 from alif_kit.platforms import machine
 
 TOLERANCE, SAME_TOP = 0.1, 0.9
-"""What rounding to 16 bit does not reach: bench/merge_check.py has right merges at 3 % and 98 %, and without one layer of 18 at 11 %
-and more. The single largest logit says little: by chance it moves by a tenth of the range.
+"""What rounding to 16 bit does not reach: bench/merge_check.py has right merges at 3 % and 98 %, and without one layer of 18 at
+11 % and more. The single largest logit says little: by chance it moves by a tenth of the range.
 """
 TOKENS, PIECE = 1024, 128
 """Tokens that are compared, where the pack has as many, and how many at a time: of a vocabulary of 262,144 they are 134 MB."""
