@@ -121,9 +121,12 @@ def gate(run: Run) -> dict[str, Any]:
 
 
 def _resolve(run: Run, model: str) -> str:
-    """Where a base lies; the kit's own small ones are built on first use."""
+    """Where a base lies; the kit's own small ones are built, and the run's is fitted, on first use."""
+    from alif_kit.fitting import make
     from alif_kit.model import without_hub
 
+    if model == run.config.base.model:
+        return make.base_path(run.config)
     return without_hub.resolve(model, run.config.language, run.config.seed)
 
 

@@ -29,7 +29,9 @@ _HELP = {
 
 
 def plan(
-    preset: Annotated[str, Option("--preset", "--config", help="`t4`, `quick`, `paper`, `smoke`, or a TOML or JSON file.")] = "t4",
+    preset: Annotated[
+        str, Option("--preset", "--config", help="`t4`, `quick`, `paper`, `paper-t4`, `smoke`, or a TOML or JSON file.")
+    ] = "t4",
     base: Annotated[str | None, Option(metavar="HUB_ID", help="Hub id or local folder; default the preset's.")] = None,
     gpu: Annotated[str | None, Option(help=_HELP["gpu"])] = None,
     hours: Annotated[float | None, Option(min=0.01, help=_HELP["hours"])] = None,

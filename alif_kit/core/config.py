@@ -63,6 +63,8 @@ class Config:
             raise ValueError(
                 "base.chat_format is native, but Meta-Llama-3.1-8B is a base model without trained chat tokens; use alpaca"
             )
+        if self.base.fit_rows % 64:
+            raise ValueError(f"base.fit_rows is {self.base.fit_rows}; expected a multiple of 64")
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,7 +72,7 @@ class Config:
 
 
 _PRESETS: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("presets.toml").read_text("utf-8"))
-PRESETS = ("smoke", "quick", "t4", "paper")
+PRESETS = ("smoke", "quick", "t4", "paper", "paper-t4")
 
 
 def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Config:

@@ -28,6 +28,9 @@ class Base:
     """Load the frozen weights as NF4; False loads 16 bit."""
     max_seq_length: Annotated[int, between(32, 131_072)] = 1024
     """Tokens per block and per conversation."""
+    fit_rows: Annotated[int, between(0, 262_144)] = 0
+    """Rows of the vocabulary that the base is fitted to first, as `alif fit` does, for the language and English; a multiple of 64,
+    0 for the base as it is."""
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -5,24 +5,29 @@ In: a base, languages, how many rows. Out: the folder, whole or not at all, with
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 import shutil
 import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alif_kit.core.config import Config
 from alif_kit.core.errors import UserError
 from alif_kit.core.records import Document, read_jsonl, write_json
 from alif_kit.core.run import Run
 from alif_kit.fitting import card, write
 from alif_kit.fitting.vocabulary import Fitted, Wanted, vocabulary
 from alif_kit.languages import pack
-from alif_kit.model import checkpoint, places
+from alif_kit.model import checkpoint, places, without_hub
 from alif_kit.model import unsloth as seam
+from alif_kit.model.cache import cache_folder
 from alif_kit.model.chat_format import frame_ids
 
-ENGLISH, CODE = "en", "code"
+ENGLISH, CODE, RECIPE = "en", "code", 1
+"""Raise the last number when the choice of pieces changes: cached bases are then fitted anew."""
 
 
 def fit(
@@ -52,6 +57,25 @@ def fit(
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     return about
+
+
+def base_path(config: Config) -> str:
+    """The configured base, built or found, and where base.fit_rows says so fitted, once: a folder or a Hub id."""
+    path, rows = without_hub.resolve(config.base.model, config.language, config.seed), config.base.fit_rows
+    if not rows:
+        return path
+    languages = list(dict.fromkeys((config.language, ENGLISH)))
+    mark = hashlib.sha256(json.dumps([RECIPE, path, config.language, rows, _fingerprint(path)]).encode()).hexdigest()[:16]
+    folder = cache_folder() / f"fitted-{mark}"
+    if not (folder / checkpoint.FIT).is_file():
+        fit(path, languages, folder, rows=rows, coverage=1.0, add=0, more={})
+    return str(folder)
+
+
+def _fingerprint(path: str) -> list[Any]:
+    """What changes when a folder holds another model."""
+    files = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else []
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
 def of_run(folder: Path | None, language: str) -> dict[str, list[str]]:

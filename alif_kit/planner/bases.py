@@ -58,6 +58,10 @@ class Shape:
         attention = {"q_proj": (self.hidden, q), "k_proj": to_kv, "v_proj": to_kv, "o_proj": (q, self.hidden)}
         return attention | {"gate_proj": wide, "up_proj": wide, "down_proj": wide[::-1]}
 
+    def fitted(self, rows: int) -> Shape:
+        """The base with so many rows of vocabulary; itself for 0. A folder of one's own is quantised whole."""
+        return replace(self, vocabulary=rows, parameters=0, kept_16bit=0.0) if rows else self
+
     @property
     def linear_parameters(self) -> int:
         """Weights of all layers' linears: what NF4 quantises."""

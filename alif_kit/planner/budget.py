@@ -84,6 +84,7 @@ def plan(
     `corpus_words` gives the share of the corpus; `vocab_modules` names matrices trained whole or in rows, where not all are.
     """
     opt: Optimisation = getattr(config, stage)
+    base = base.fitted(config.base.fit_rows)
     trained = memory.trained_weights(config, base, vocab_modules)
     parts = {name: round(value / GIB, 3) for name, value in memory.parts_of(config, opt, gpu, base, trained).items()}
     peak, count = round(sum(parts.values()), 3), sum(trained.values())

@@ -23,7 +23,8 @@ from alif_kit.core.progress import bar
 from alif_kit.core.records import write_json
 from alif_kit.core.run import latest_json
 from alif_kit.corpus import blocks
-from alif_kit.model import checkpoint, merging, without_hub
+from alif_kit.fitting import make as fitting
+from alif_kit.model import checkpoint, merging
 from alif_kit.model import unsloth as seam
 from alif_kit.model.chat_format import answer_ends, frame_ids, response_markers
 from alif_kit.planner import bases, budget
@@ -122,8 +123,8 @@ def _whole(folder: Path) -> Iterator[Path]:
 
 
 def base_path(config: Config) -> str:
-    """The configured base, built or found: a folder or a Hub id."""
-    return without_hub.resolve(config.base.model, config.language, config.seed)
+    """The configured base, built, found or fitted: a folder or a Hub id."""
+    return fitting.base_path(config)
 
 
 def load_base(config: Config, path: str = "") -> seam.Loaded:

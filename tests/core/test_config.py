@@ -172,9 +172,16 @@ def test_the_presets_that_the_file_has_are_those_that_load():
 
 
 def test_a_run_of_the_first_layout_goes_on(tmp_path):
-    """config.json as the kit wrote it before its tables were pydantic's: the same fields in the same order, and the run opens."""
+    """config.json as the kit wrote it before its tables were pydantic's: its fields in the same order, and the run opens."""
     saved = Path(__file__).parents[1] / "data" / "config_of_the_first_layout.json"
     shutil.copy(saved, tmp_path / "config.json")
     assert list(changes.flatten(config.load(saved))) == list(changes.flatten(config.load("smoke")))
     assert config.load(saved) == config.load("smoke") == Run.open(tmp_path, config.load("smoke")).config
-    assert json.loads((tmp_path / "config.json").read_text("utf-8")) == json.loads(saved.read_text("utf-8"))
+    now, then = (json.loads(path.read_text("utf-8")) for path in (tmp_path / "config.json", saved))
+    assert now["base"].pop("fit_rows") == 0 and now == then  # a field of later days, as it was in effect
+
+
+def test_rows_to_fit_to_are_a_multiple_of_64():
+    assert config.load("t4", {"base.fit_rows": 32_000}).base.fit_rows == 32_000
+    with pytest.raises(UserError, match="base.fit_rows is 1000; expected a multiple of 64"):
+        config.load("t4", {"base.fit_rows": 1000})

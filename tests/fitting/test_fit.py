@@ -153,3 +153,14 @@ def test_a_merge_on_a_fitted_base_is_fitted_too(pair, tmp_path):
     merging.merge(checkpoint.look(str(folder)), tmp_path / "adapter", tmp_path / "merged", "native", lambda *_: None)
     for file in ("fit.json", *(["tokenizer.model"] if "gemma" in name else [])):
         assert (tmp_path / "merged" / file).read_bytes() == (folder / file).read_bytes()
+
+
+def test_a_run_fits_its_base_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALIF_CACHE", str(tmp_path / "cache"))
+    base = tiny_model("qwen3", tmp_path / "base")
+    settings = config.load("smoke", {"base.model": str(base), "base.fit_rows": ROWS})
+    folder = fitting.base_path(settings)
+    assert json.loads((tmp_path / "cache" / folder / "fit.json").read_text())["rows"] == ROWS
+    monkeypatch.setattr(fitting, "fit", lambda *_, **__: pytest.fail("fitted again"))
+    assert fitting.base_path(settings) == folder
+    assert fitting.base_path(config.load("smoke", {"base.model": str(base)})) == str(base)

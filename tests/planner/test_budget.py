@@ -195,3 +195,19 @@ def test_compare_says_how_far_off_and_plans_again():
     assert "GiB are left of the 13.1 GiB offered" in memory_said
     assert "above what is safe" in budget.compare(plan, {"peak_gib": 13.5})[0]
     assert budget.compare(plan, {}) == []
+
+
+def test_the_paper_s_recipe_fits_a_t4_with_a_fitted_vocabulary():
+    whole, fitted = config.load("paper"), config.load("paper-t4")
+    shape = bases.find(fitted.base.model)
+    plan = budget.plan(fitted, cards.card("t4"), shape, hours=30)
+    assert plan.fits and plan.peak_vram_gib == pytest.approx(11.4, abs=0.1)
+    assert not budget.plan(whole, cards.card("t4"), shape).fits
+    assert (fitted.lora, fitted.mixture, fitted.corpus) == (whole.lora, whole.mixture, whole.corpus)
+    assert fitted.pretrain.batch_size * fitted.pretrain.gradient_accumulation == 64
+
+
+def test_a_fitted_gemma_trains_both_matrices():
+    chosen = config.load("t4", {"lora.train_vocab": "full", "base.fit_rows": 48_000})
+    plan = budget.plan(chosen, cards.card("t4"), bases.find("unsloth/gemma-3-4b-it"))
+    assert plan.fits and plan.peak_vram_gib == pytest.approx(7.6, abs=0.15)
