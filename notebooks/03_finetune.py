@@ -98,8 +98,9 @@ notebook.catch_up(run, "finetune")
 
 # %% [markdown]
 # ## The mixture
-# `own` is the data of lesson 01; 0 takes all its rows. More sources stand in
-# `training/mixture.toml`. Each is named, capped and checked against the evaluation sets.
+# `own` is the data of lesson 01; 0 takes all its rows. `seeds` are the language pack's
+# hand-written tasks. More sources stand in `training/mixture.toml`. Each is named, capped
+# and checked against the evaluation sets.
 
 # %%
 tokenizer = trainer.load_base(run.config).tokenizer

@@ -145,8 +145,8 @@ class Mixture:
     """What fine-tuning reads."""
 
     sources: Counts = field(default_factory=lambda: {"own": 0})
-    """Rows at most from each named source, 0 for all, -1 for the source's own cap: `own` is the run's data/train.jsonl, the others
-    stand in training/mixture.toml, or are local files."""
+    """Rows at most from each named source, 0 for all, -1 for the source's own cap: `own` is the run's data/train.jsonl, `seeds` the
+    hand-written tasks of its language pack, the others stand in training/mixture.toml, or are local files."""
     skip_missing: bool = False
     """Go on without a source that cannot be loaded, saying so, instead of stopping."""
     system: str = ""

@@ -7,6 +7,7 @@ data/card.md, and data/hub/, the same as Parquet with the card as README.md: the
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def finish(run: Run) -> dict[str, dict[str, int]]:
     """
     accepted = read_jsonl(run.require("synth", "pool.jsonl", stage="generate"), Example)
     pool = decisions.apply(accepted, decisions.read(run), run.config.language)
-    train, held_out = split(pool, run.config.synth.held_out_share, run.config.seed, run.config.synth.novelty_threshold)
+    settings, seeds = run.config.synth, chain(*pack.seeds(run.config.language).values())
+    train, held_out = split(pool, settings.held_out_share, run.config.seed, settings.novelty_threshold, seeds)
     _refuse_after_training(run, train)
     sides = {"train": train, "eval": held_out}
     counts = {side: _count(examples) for side, examples in sides.items()}

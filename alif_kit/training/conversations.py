@@ -1,7 +1,8 @@
 """training: where the conversations of fine-tuning come from, by name, path or Hub id.
 
-In: a key of `mixture.sources`: a name of mixture.toml (`own` is the run's data/train.jsonl), a .jsonl, .json or .parquet file, or
-a Hub data set `org/name[:config[:split]]`. Out: `Row`s of checked messages; a row that is no conversation comes out as None.
+In: a key of `mixture.sources`: a name of mixture.toml (`own` is the run's data/train.jsonl, `seeds` the hand-written tasks of its
+language pack), a .jsonl, .json or .parquet file, or a Hub data set `org/name[:config[:split]]`. Out: `Row`s of checked messages; a
+row that is no conversation comes out as None.
 """
 
 from __future__ import annotations
@@ -9,20 +10,23 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core import Run, UserError
+from alif_kit.core import Config, Run, UserError
 from alif_kit.core.errors import first_line
-from alif_kit.core.records import read_jsonl, stable_id
+from alif_kit.core.records import read_jsonl, stable_id, to_dict
+from alif_kit.languages import pack
 from alif_kit.languages.contamination import rows_of
 from alif_kit.model.chat_format import Message
 
 TABLE = Path(__file__).with_name("mixture.toml")
 FILES = (".jsonl", ".json", ".parquet")
+OF_RUN = ("own", "seeds")
+"""Sources that a run has without a file or the Hub: their language is that of its pack."""
 ALPACA_COLUMNS = {"instruction": "instruction", "input": "input", "output": "output"}
 
 
@@ -82,6 +86,15 @@ def find(name: str) -> Source:
     )
 
 
+def of_run(name: str, config: Config) -> Source:
+    """The source as a run has it: `own` and `seeds` in its language, `seeds` under the licence that pack.toml states."""
+    source, values = find(name), pack.settings(config.language)
+    if name not in OF_RUN:
+        return source
+    licence = {"licence": values.get("licence", "not stated"), "url": values.get("licence_url", "")}
+    return replace(source, language=values["code"], **(licence if name == "seeds" else {}))
+
+
 def check(run: Run) -> list[str]:
     """Names of the sources whose absence is certain without the network; ask before a long stage that they come after.
 
@@ -103,6 +116,8 @@ def read(source: Source, run: Run) -> Iterator[Row | None]:
     _check_address(source)
     if source.name == "own":
         rows = read_jsonl(run.require("data", "train.jsonl", stage="generate"))
+    elif source.name == "seeds":
+        rows = map(to_dict, chain(*pack.seeds(run.config.language).values()))
     else:
         rows = _file_rows(Path(source.path)) if source.path else _hub_rows(source)
     for number, row in enumerate(islice(rows, source.read or None)):
@@ -114,7 +129,7 @@ def read(source: Source, run: Run) -> Iterator[Row | None]:
 def _check_address(source: Source) -> None:
     if source.path and not Path(source.path).is_file():
         raise UserError(f"mixture.sources names {source.path}, which is not there; give an existing file or leave it out")
-    if not (source.path or source.hub or source.name == "own"):
+    if not (source.path or source.hub or source.name in OF_RUN):
         raise UserError(
             f"the source {source.name} has no public address ({source.url}); put its rows into a .jsonl file and name that in "
             "mixture.sources, or set mixture.skip_missing"

@@ -37,7 +37,7 @@ def finetuning_rows(run: Run, tokenizer: Any) -> tuple[list[list[int]], dict[str
     counts: dict[str, Any] = {"rows": 0, "tokens": 0, "too_long": [], "skipped": {}, "sources": {}}
     for name, cap in run.config.mixture.sources.items():
         try:
-            source = conversations.find(name)
+            source = conversations.of_run(name, run.config)
             rows = list(conversations.read(source, run))
         except UserError as error:
             if not run.config.mixture.skip_missing:

@@ -268,8 +268,9 @@ def test_what_the_cards_say_besides():
     assert [link for path, link in links if not (path.parent / link).exists()] == []
 
 
-def test_seeds_and_sample_corpus_do_not_overlap_with_the_pack_s_questions():
-    pack = ROOT / "alif_kit/languages/ur"
+@pytest.mark.parametrize("language", ["ur", "pnb"])
+def test_seeds_and_sample_corpus_do_not_overlap_with_the_pack_s_questions(language):
+    pack = ROOT / "alif_kit/languages" / language
     sets = EvaluationSets(str(path) for path in sorted((pack / "evaluation").glob("*.json*")))
     asked = rows_of(pack / "evaluation/word_problems.jsonl")[0]["question"]
     assert sets.overlap(asked).endswith("word_problems.jsonl")

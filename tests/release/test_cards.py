@@ -134,6 +134,14 @@ def release(run):
     gguf.with_name("Modelfile").write_text("FROM ./urdu-q8_0.gguf\n")
 
 
+def test_seeds_that_were_trained_on_are_named_with_their_licence(tmp_path):
+    run = made(tmp_path / "r")
+    counts = json.loads(run.file("finetune", "mixture.json").read_text("utf-8"))
+    counts["sources"]["seeds"] = counts["sources"]["own"] | {"licence": "cc-by-4.0"}
+    write_json(run.file("finetune", "mixture.json"), counts)
+    assert "| the language pack's hand-written seeds | 2 | 50 | 25.0 % | 1 | 4 | cc-by-4.0 |" in page(run)
+
+
 def page(run, kind="merged", to="me/Llama-urdu", published=None):
     found, names = pipeline.card_facts(run), cards.repositories(to)
     return cards.render(found, kind, names, published or {k: names[k] for k in found["kinds"]}, ungated=bool(found["causes"]))

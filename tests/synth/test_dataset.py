@@ -10,7 +10,7 @@ import pytest
 
 from alif_kit.core import config
 from alif_kit.core.errors import StoppedError, UserError
-from alif_kit.core.records import Example, Provenance, read_jsonl, write_json, write_jsonl
+from alif_kit.core.records import Example, Provenance, SeedTask, read_jsonl, write_json, write_jsonl
 from alif_kit.core.run import Run
 from alif_kit.synth import dataset
 from alif_kit.synth.review import decisions
@@ -73,6 +73,13 @@ def test_what_is_near_a_moved_example_moves_too():
     chain = [example(number=i, input=" ".join(text[i : i + 8])) for i in range(3)]
     near = near_training([chain[0]], [chain[2], chain[1]], 0.8)
     assert near == {chain[1].id, chain[2].id}  # 0-1 and 1-2 share 7 of 8, 0-2 only 6 of 8
+
+
+def test_what_is_near_a_seed_is_not_held_out():
+    rows = [translation("ur", f"{name} کل صبح سویرے بازار گیا تھا", f"{name} went early", n) for n, name in enumerate(NAMES[:6])]
+    held = split(rows, 0.2, seed=1, threshold=0.95)[1]
+    seed = SeedTask("translation", "ترجمہ کریں", held[0].input, input="a sentence of four words")
+    assert held and split(rows, 0.2, seed=1, threshold=0.95, seeds=[seed])[1] == held[1:]
 
 
 def test_labels_may_stand_on_both_sides():
