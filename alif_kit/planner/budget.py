@@ -84,7 +84,7 @@ def plan(
     `corpus_words` gives the share of the corpus; `vocab_modules` names matrices trained whole or in rows, where not all are.
     """
     opt: Optimisation = getattr(config, stage)
-    base = base.fitted(config.base.fit_rows)
+    whole, base = base, base.fitted(config.base.fit_rows)
     trained = memory.trained_weights(config, base, vocab_modules)
     parts = {name: round(value / GIB, 3) for name, value in memory.parts_of(config, opt, gpu, base, trained).items()}
     peak, count = round(sum(parts.values()), 3), sum(trained.values())
@@ -92,6 +92,7 @@ def plan(
     settings = {"rank": config.lora.rank, "batch": opt.batch_size, "accumulation": opt.gradient_accumulation}
     settings |= {"length": config.base.max_seq_length, "train_vocab": config.lora.train_vocab}
     settings |= {"load_in_4bit": config.base.load_in_4bit, "optimiser": opt.optimiser}
+    settings |= {"fit_rows": config.base.fit_rows} if config.base.fit_rows else {}
     return Plan(
         base=base.name,
         gpu=gpu.name,
@@ -105,10 +106,16 @@ def plan(
         offered_gib=round(SAFE_SHARE * gpu.visible_gib, 3),
         fits=peak <= SAFE_SHARE * gpu.visible_gib,
         host_ram_gib=memory.host_ram(config, opt, base),
-        disk_gib=memory.disk(config, opt, base, trained),
+        disk_gib=memory.disk(config, opt, base, trained) | _fitting_disk(config, whole, base),
         **_bought(config, opt, gpu, base, hours, corpus_words),
         notes=list(_notes(config, opt, gpu, base)),
     )
+
+
+def _fitting_disk(config: Config, whole: Shape, base: Shape) -> dict[str, float]:
+    """GiB of what base.fit_rows reads and writes, both in 16 bit."""
+    sizes = {"base": 2 * whole.total, "fitted base": 2 * base.total} if config.base.fit_rows else {}
+    return {name: round(size / GIB, 2) for name, size in sizes.items()}
 
 
 def _bought(config: Config, opt: Optimisation, gpu: Card, base: Shape, hours: float, corpus_words: int | None) -> dict[str, Any]:
@@ -138,6 +145,8 @@ def _notes(config: Config, opt: Optimisation, gpu: Card, base: Shape) -> Iterato
     """What a reader should know about the numbers: how they come about, and which of them are guesses."""
     tokens = opt.batch_size * config.base.max_seq_length
     size = 2 * tokens * base.hidden / 2**20
+    if rows := config.base.fit_rows:
+        yield f"the vocabulary is fitted to {rows:,} rows first, as `alif fit` does"
     if memory.offloads(base, tokens):
         yield f"activations: Unsloth's checkpointing moves {base.layers - 1} hidden states of {size:.0f} MiB to host RAM"
     else:

@@ -259,7 +259,7 @@ def _trainer(config: Config, opt: Optimisation, loaded: seam.Loaded, data: Any, 
     from transformers import PrinterCallback
 
     trainer_class, arguments_class = seam.trainer_classes()
-    arguments = arguments_class(**_arguments(config, opt, folder))
+    arguments = arguments_class(**_arguments(config, opt, folder, seam.precision(loaded.model)))
     data = {"train_dataset": in_order(data, opt, config.seed), "eval_dataset": held_out}
     trainer = trainer_class(model=loaded.model, processing_class=loaded.tokenizer, args=arguments, **data)
     seam.train_in_float32(loaded.model)
@@ -269,11 +269,12 @@ def _trainer(config: Config, opt: Optimisation, loaded: seam.Loaded, data: Any, 
     return trainer
 
 
-def _arguments(config: Config, opt: Optimisation, folder: Path) -> dict[str, Any]:
+def _arguments(config: Config, opt: Optimisation, folder: Path, precision: Any) -> dict[str, Any]:
     import torch
 
     on_gpu = torch.cuda.is_available()
-    bf16 = on_gpu and torch.cuda.get_device_capability()[0] >= 8  # a T4 only emulates it
+    # A T4 only emulates bfloat16; a CPU that does has its base in float32.
+    bf16 = torch.cuda.get_device_capability()[0] >= 8 if on_gpu else precision is torch.bfloat16
     lengths = {"max_length": config.base.max_seq_length, "packing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
     lengths["padding_free"] = False  # left open, Unsloth switches it on by itself on some cards, and batches differ from here
     # The rows of all epochs stand in the data, each epoch in an order of its own.

@@ -10,6 +10,7 @@ from alif_kit.model import unsloth as seam
 
 def test_of_a_processor_the_tokenizer_is_taken(monkeypatch):
     """On CUDA a base that also sees (gemma-3-4b) comes with a Gemma3Processor, which nests what it tokenises (unsloth#2213)."""
+    monkeypatch.setattr(seam, "_cpu_dtype", lambda path: torch.float32)
     model, tokenizer = torch.nn.Linear(1, 1), SimpleNamespace(pad_token_id=0, eos_token_id=1)
     processor = SimpleNamespace(tokenizer=tokenizer, image_processor=object())
     for returned in (processor, tokenizer):
@@ -18,7 +19,7 @@ def test_of_a_processor_the_tokenizer_is_taken(monkeypatch):
         assert seam.load(Base("gemma"), "gemma") == seam.Loaded(model, tokenizer, "cpu")
 
 
-def test_on_a_card_likelihoods_are_computed_as_answers_are(monkeypatch):
+def test_likelihoods_are_computed_as_answers_are(monkeypatch):
     """Unsloth's generate casts to float16 what it keeps in float32 (Gemma-3 on a T4), else to the model's own 16 bit."""
     asked = []
     monkeypatch.setattr(torch, "autocast", lambda device, dtype: asked.append((device, dtype)))
@@ -30,7 +31,7 @@ def test_on_a_card_likelihoods_are_computed_as_answers_are(monkeypatch):
         ("cuda", "float16", None, half),
         ("cuda", single, False, None),
         ("cpu", single, True, None),
-        ("cpu", brain, False, None),
+        ("cpu", brain, False, brain),
     ):
         config = SimpleNamespace(dtype=dtype)
         model = SimpleNamespace(device=torch.device(device), config=config, _unsloth_forced_float32=forced)

@@ -205,6 +205,8 @@ def test_the_paper_s_recipe_fits_a_t4_with_a_fitted_vocabulary():
     assert not budget.plan(whole, cards.card("t4"), shape).fits
     assert (fitted.lora, fitted.mixture, fitted.corpus) == (whole.lora, whole.mixture, whole.corpus)
     assert fitted.pretrain.batch_size * fitted.pretrain.gradient_accumulation == 64
+    assert plan.settings["fit_rows"] == 32_000 and any("32,000 rows" in note for note in plan.notes)
+    assert (plan.disk_gib["base"], plan.disk_gib["fitted base"]) == (14.96, 13.49)  # 8,030 and 7,242 million numbers of 16 bit
 
 
 def test_a_fitted_gemma_trains_both_matrices():

@@ -120,6 +120,6 @@ def test_precision_follows_the_card(monkeypatch, tmp_path, capability, expected)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     settings = config.load("t4")
-    found = trainer._arguments(settings, settings.pretrain, tmp_path)
+    found = trainer._arguments(settings, settings.pretrain, tmp_path, torch.float16)
     assert found["padding_free"] is False
     assert (found["fp16"], found["bf16"]) == expected
