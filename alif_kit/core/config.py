@@ -72,7 +72,7 @@ class Config:
 
 
 _PRESETS: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("presets.toml").read_text("utf-8"))
-PRESETS = ("smoke", "quick", "t4", "paper", "paper-t4")
+PRESETS = ("smoke", "cpu", "quick", "t4", "paper", "paper-t4")
 
 
 def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Config:

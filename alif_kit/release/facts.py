@@ -18,6 +18,7 @@ from alif_kit.core.records import CATEGORIES, read_jsonl
 from alif_kit.core.run import latest_json
 from alif_kit.languages import pack
 from alif_kit.model.chat_format import ALPACA_ANSWER, ALPACA_USER
+from alif_kit.model.checkpoint import FIT
 from alif_kit.platforms import machine
 from alif_kit.release import gguf, logits, merge, terms
 
@@ -39,6 +40,7 @@ def gather(run: Run, comparison: list[dict[str, Any]], stages: list[dict[str, An
         "base": terms.public_name(config.base.model),
         "base_id": terms.hub_id(config.base.model),
         "terms": terms.owed(config),
+        "fit": _json(run.file("finetune", "adapter", FIT)),
         "toy": _toy(config),
         "counts": {side: _count(run.file("data", f"{side}.jsonl")) for side in ("train", "eval")},
         "categories": CATEGORIES,
@@ -90,8 +92,8 @@ def _toy(config: Config) -> list[str]:
         reasons.append("its base is a Llama of a few million parameters that has read a handful of pages and cannot converse")
     if config.teacher.base_url == "demo":
         reasons.append("its examples come from the kit's embedded demonstration teacher, which fills templates")
-    if config.preset == "smoke" and not reasons:
-        reasons.append("it was made with the preset `smoke`, which is for trying the kit on a CPU")
+    if config.preset in ("smoke", "cpu") and not reasons:
+        reasons.append(f"it was made with the preset `{config.preset}`, which is for trying the kit on a CPU")
     return reasons
 
 

@@ -104,7 +104,9 @@ def _repository(run: Run, kind: str, names: dict[str, str], published: dict[str,
     left_out = {"README.md", merge.SUMS}
     here = filter(gguf.is_right, folder.glob("*")) if kind == "gguf" else folder.rglob("*")
     paths = {p.relative_to(folder).as_posix(): p for p in sorted(here) if p.is_file() and p.suffix != ".partial"}
-    files: dict[str, Path | str] = {n: _without_places(p, facts["base"]) for n, p in paths.items() if n not in left_out}
+    # An adapter of a fitted base must not be put on the whole one, whose rows are others.
+    base = facts["base"] if not facts["fit"] else f"{facts['base']} fitted to {facts['fit']['rows']} rows"
+    files: dict[str, Path | str] = {n: _without_places(p, base) for n, p in paths.items() if n not in left_out}
     files |= {path.name: path for name in AGREEMENTS[: len(facts["terms"])] for path in _agreements(run, name)}
     notices = [one.notice + ("" if one.notice.endswith(".") else ".") for one in facts["terms"] if one.notice]
     if notices:

@@ -26,12 +26,15 @@ Rows = Iterable[dict[str, list[int]]]
 """`input_ids` and `labels` of each; read once, one at a time."""
 
 
+ON_A_CPU = ("smoke", "cpu")
+
+
 def check_gpu(gpu: Gpu | None, preset: str) -> str:
     """A warning to print, or "" when the card will do. Raises UserError for a card that today's torch has left behind."""
-    if gpu is None and preset == "smoke":
+    if gpu is None and preset in ON_A_CPU:
         return ""
     if gpu is None:
-        return f"no CUDA card was found and the preset is {preset}; a CPU is for `smoke` only: training would take weeks, use a T4"
+        return f"no CUDA card was found and the preset is {preset}; a CPU is for `smoke` and `cpu`: training takes weeks, use a T4"
     if gpu.capability < OLDEST:
         found = ".".join(map(str, gpu.capability))
         raise UserError(

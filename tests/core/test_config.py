@@ -73,7 +73,7 @@ def test_a_bad_value_is_refused_by_name(name, value, words):
 
 
 def test_an_unknown_preset_lists_the_known_ones():
-    with pytest.raises(UserError, match="smoke, quick, t4, paper"):
+    with pytest.raises(UserError, match="smoke, cpu, quick, t4, paper"):
         config.load("tpu")
 
 

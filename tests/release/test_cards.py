@@ -16,7 +16,7 @@ from alif_kit.core import config
 from alif_kit.core.errors import UserError
 from alif_kit.core.records import Example, Provenance, write_json, write_jsonl
 from alif_kit.core.run import Run
-from alif_kit.release import cards, facts, merge, terms
+from alif_kit.release import cards, facts, hub, merge, terms
 
 CHANGES = {"corpus.source": "wikipedia", "mixture.sources": {"own": 0, "urdu_instruct": 0}}
 LEDGER = [
@@ -140,6 +140,16 @@ def test_seeds_that_were_trained_on_are_named_with_their_licence(tmp_path):
     counts["sources"]["seeds"] = counts["sources"]["own"] | {"licence": "cc-by-4.0"}
     write_json(run.file("finetune", "mixture.json"), counts)
     assert "| the language pack's hand-written seeds | 2 | 50 | 25.0 % | 1 | 4 | cc-by-4.0 |" in page(run)
+
+
+def test_a_fitted_vocabulary_is_named_and_the_adapter_says_what_it_belongs_to(tmp_path):
+    run = made(tmp_path / "r")
+    write_json(run.file("finetune", "adapter", "fit.json"), {"languages": ["ur", "en"], "rows": 32000, "rows_before": 262144, "added": 0})
+    assert "fitted to ur, en: 32,000 rows of 262,144." in page(run)
+    assert "`alif fit unsloth/gemma-3-4b-it --languages ur,en --rows 32000 --out FOLDER`" in page(run, "adapter")
+    (sent,) = hub.plan(run, "me/urdu", ["adapter"], pipeline.card_facts(run))
+    named = json.loads(sent.files["adapter_config.json"])["base_model_name_or_path"]
+    assert named == "unsloth/gemma-3-4b-it fitted to 32000 rows"
 
 
 def page(run, kind="merged", to="me/Llama-urdu", published=None):

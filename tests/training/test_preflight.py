@@ -54,8 +54,8 @@ def test_an_old_card_is_refused_by_name_and_a_cpu_is_for_smoke():
     with pytest.raises(UserError, match=r"Tesla P100.*compute capability 6\.0.*GPU T4 x2"):
         preflight.check_gpu(Gpu("Tesla P100-PCIE-16GB", 15.9, (6, 0)), "t4")
     assert preflight.check_gpu(Gpu("Tesla T4", 14.6, (7, 5)), "t4") == ""
-    assert preflight.check_gpu(None, "smoke") == ""
-    assert "a CPU is for `smoke` only" in preflight.check_gpu(None, "t4")
+    assert preflight.check_gpu(None, "smoke") == preflight.check_gpu(None, "cpu") == ""
+    assert "a CPU is for `smoke` and `cpu`" in preflight.check_gpu(None, "t4")
 
 
 class Model:
