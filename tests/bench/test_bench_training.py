@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from alif_kit.core.records import read_jsonl
 from alif_kit.model import tiny_base
 
 BENCH = Path(__file__).parents[2] / "bench"
@@ -15,6 +16,7 @@ sys.path.insert(0, str(BENCH))
 import gpu_smoke  # noqa: E402
 import gpu_t4  # noqa: E402
 import real_weights  # noqa: E402
+import seed_rows  # noqa: E402
 import tiny_gemma  # noqa: E402
 import vocab_rows  # noqa: E402
 
@@ -191,7 +193,26 @@ def test_the_smoke_goes_through_every_stage_on_a_cpu_and_says_that_it_is_no_gpu(
     assert "NOT RUN ON A GPU" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("bench", ["real_weights", "vocab_rows", "gpu_t4"])
+@pytest.mark.parametrize("bench", ["real_weights", "seed_rows", "vocab_rows", "gpu_t4"])
 def test_help_says_what_a_bench_does(bench):
     done = subprocess.run([sys.executable, str(BENCH / f"{bench}.py"), "--help"], capture_output=True, text=True, check=True)
     assert "--out" in done.stdout and "python bench/" in done.stdout
+
+
+def test_seed_rows_trains_on_three_forms_and_on_nothing_that_it_asks(tiny, tmp_path, monkeypatch):
+    trained, asked = {}, set()
+    finetune, figures = seed_rows.trainer.finetune, seed_rows.figures
+
+    def watched(run):
+        trained[run.path.name] = {task["id"] for task in read_jsonl(run.file("data", "train.jsonl"))}
+        return finetune(run)
+
+    monkeypatch.setattr(seed_rows.trainer, "finetune", watched)
+    monkeypatch.setattr(seed_rows, "figures", lambda who, items: asked.update(i.id for i in items) or figures(who, items))
+    lines = seed_rows.main(["--quick", "--model", tiny, "--out", str(tmp_path / "r.json")])
+    assert list(trained) == ["templates", "seeds", "both"] and len(asked) == 6 and not asked & set.union(*trained.values())
+    rows = [line["rows"] for line in lines]
+    assert [list(of) for of in rows] == [[], ["own"], ["seeds"], ["own", "seeds"]]
+    seeds = [task for tasks in seed_rows.pack.seeds("ur").values() for task in tasks]
+    assert rows[3] == rows[1] | rows[2] and 0 < rows[2]["seeds"] <= len(seeds) - len(seeds) // seed_rows.FIFTH
+    assert json.loads((tmp_path / "r.json").read_text("utf-8"))["rows"] == lines
