@@ -11,11 +11,12 @@ import alif_kit as ak
 from alif_kit.cli.options import print_table
 from alif_kit.core import UserError
 
+COVERAGE = 0.9999
 _HELP = {
     "base": "`gemma-270m`, a Hub id, or a folder: Gemma, Llama 3, Qwen, Mistral-Nemo, SmolLM2; in 16 bit, not quantised.",
     "languages": "Language packs, with commas, and `en` for English.",
-    "rows": "Rows that the vocabulary is to have, a multiple of 64; 0 for as many as --coverage needs.",
-    "coverage": "Share of each source's tokens that the kept pieces write, where --rows is 0.",
+    "rows": "Rows that the vocabulary is to have, a multiple of 64; without it, as many as --coverage needs.",
+    "coverage": f"Share of each source's tokens that the kept pieces write, instead of --rows; {COVERAGE} by default.",
     "add": "New pieces at most, learnt from the first language's texts; they have to be trained (lora.train_vocab=rows or full).",
     "run": "Count the texts of this run's corpus and replay too.",
 }
@@ -25,8 +26,8 @@ def fit(
     base: Annotated[str, Argument(help=_HELP["base"])],
     out: Annotated[Path, Option(help="Folder to make.")],
     languages: Annotated[str, Option(help=_HELP["languages"])] = "ur,en",
-    rows: Annotated[int, Option(min=0, help=_HELP["rows"])] = 0,
-    coverage: Annotated[float, Option(min=0.5, max=1.0, help=_HELP["coverage"])] = 0.9999,
+    rows: Annotated[int | None, Option(min=1, help=_HELP["rows"])] = None,
+    coverage: Annotated[float | None, Option(min=0.5, max=1.0, help=_HELP["coverage"])] = None,
     add: Annotated[int, Option(min=0, help=_HELP["add"])] = 0,
     run: Annotated[Path | None, Option(help=_HELP["run"])] = None,
 ) -> None:
@@ -36,9 +37,10 @@ def fit(
     base spells in crumbs. Text of kept pieces is cut as before; every other text can still be written, by bytes. The folder is an
     ordinary checkpoint: `--set base.model=FOLDER`.
     """
-    if rows % 64:
-        raise UserError(f"--rows is {rows}; expected a multiple of 64, such as {-(-rows // 64) * 64}")
-    found = ak.fit(base, languages.split(","), out, rows=rows, coverage=coverage, add=add, run=run)
+    if rows and coverage:
+        raise UserError(f"--rows {rows} and --coverage {coverage:g} both say how large the vocabulary is; give one of them")
+    packs = [language.strip() for language in languages.split(",")]
+    found = ak.fit(base, packs, out, rows=rows or 0, coverage=coverage or COVERAGE, add=add, run=run)
     lines = [
         (name, f"{of['words']:,}", _pair(of, 1), _pair(of, of["words"]), f"{of['covered']:.2%}", f"{of['same']:.2%}")
         for name, of in found["sources"].items()

@@ -18,6 +18,7 @@ from typing import Any
 
 from alif_kit.core.errors import UserError
 from alif_kit.core.records import read_json
+from alif_kit.fitting import numbering
 
 UNIGRAM = "expected byte-pair encoding, as in Gemma, Llama 3, Qwen, Mistral-Nemo or SmolLM2"
 
@@ -54,9 +55,11 @@ class Bpe:
     def built(self, piece: str) -> set[str]:
         """All pieces that merging makes on the way to this one, itself and its characters among them.
 
-        `"the"`, of the merges t+h and th+e → {"t", "h", "e", "th", "the"}.
+        `"the"`, of the merges t+h and th+e → {"t", "h", "e", "th", "the"}. Llama 3 takes a word that is a piece whole, also where
+        no merges make it.
         """
-        return set().union(*(step for step in self.steps(list(piece))))
+        direct = {piece} if piece in self.added or self.read["model"].get("ignore_merges") else set()
+        return direct.union(*(step for step in self.steps(list(piece))))
 
     def steps(self, parts: list[str]) -> list[list[str]]:
         """The parts after each merge, until none is left."""
@@ -82,7 +85,9 @@ class Bpe:
         read = dict(self.read)
         read["model"] = self.read["model"] | {"vocab": pieces, "merges": [list(pair) for pair in merges]}
         read["added_tokens"] = [t | {"id": new[t["content"]]} for t in self.read["added_tokens"] if t["content"] in new]
-        read["post_processor"] = _renumbered(self.read["post_processor"], new)
+        read["post_processor"] = numbering.around(self.read.get("post_processor"), new)
+        if padding := self.read.get("padding"):
+            read["padding"] = padding | {"pad_id": new[padding["pad_token"]]}
         ranks = {pair: rank for rank, pair in enumerate(merges)}
         return replace(self, read=read, ids=new, ranks=ranks, added=self.added & new.keys())
 
@@ -111,27 +116,24 @@ def _bytes() -> dict[str, int]:
 BYTES = _bytes()
 
 
-def read(folder: Path, rows: int) -> Bpe:
-    """The vocabulary of a base that has so many rows: Gemma's tokenizer lists one token more. Raises UserError for other kinds."""
+def checked(folder: Path) -> dict[str, Any]:
+    """The base's tokenizer.json. Raises UserError for other kinds."""
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise UserError(f"{folder} holds no tokenizer.json; {UNIGRAM}")
     found = read_json(path)
-    model = found["model"]
+    model = found.get("model") or {}
     bytes_known = model.get("byte_fallback") or "ByteLevel" in json.dumps(found.get("decoder"))
     if model.get("type") != "BPE" or not bytes_known or model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
         raise UserError(f"the tokenizer of {folder} is {model.get('type')} that cannot write every text by bytes; {UNIGRAM}")
-    pairs = (tuple(pair.split(" ", 1)) if isinstance(pair, str) else tuple(pair) for pair in model["merges"])
+    return found
+
+
+def read(folder: Path, rows: int) -> Bpe:
+    """The vocabulary of a base that has so many rows: Gemma's tokenizer lists one token more. Raises UserError for other kinds."""
+    found = checked(folder)
+    pairs = (tuple(pair.split(" ", 1)) if isinstance(pair, str) else tuple(pair) for pair in found["model"]["merges"])
     ranks = {pair: rank for rank, pair in enumerate(pairs)}
     added = {token["content"]: token["id"] for token in found["added_tokens"]}
-    ids = {text: number for text, number in (model["vocab"] | added).items() if number < rows}
-    return Bpe(found, ids, ranks, frozenset(added) & ids.keys())
-
-
-def _renumbered(part: Any, new: dict[str, int]) -> Any:
-    """A post-processor with the new ids of the tokens that it puts around a text."""
-    if isinstance(part, dict):
-        if "ids" in part and "tokens" in part:
-            return part | {"ids": [new[token] for token in part["tokens"]]}
-        return {key: _renumbered(value, new) for key, value in part.items()}
-    return [_renumbered(value, new) for value in part] if isinstance(part, list) else part
+    known = {text: number for text, number in (found["model"]["vocab"] | added).items() if number < rows}
+    return Bpe(found, known, ranks, frozenset(added) & known.keys())

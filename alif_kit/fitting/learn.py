@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import groupby
 from typing import Any
 
 FIRST = 0xF0000
@@ -21,12 +22,15 @@ SHORTEST = 2
 """Times that a pair has to occur."""
 
 
-def merges(tokenizer: Any, texts: Iterable[str], alphabet: str, number: int) -> list[tuple[str, str]]:
-    """`number` pairs at most, in order. `tokenizer`: the same vocabulary in the library tokenizers."""
+def merges(tokenizer: Any, texts: Iterable[str], alphabet: str, number: int, apart: Collection[str] = ()) -> list[tuple[str, str]]:
+    """`number` pairs at most, in order. `tokenizer`: the same vocabulary in the library tokenizers.
+
+    `apart`: pieces that take part in no pair, as SentencePiece's for bytes, which write a byte only where they stand by themselves.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     characters: dict[str, str] = {}
-    lines = [" ".join(_written(pieces, characters) for pieces in _words(tokenizer, text, alphabet)) for text in texts]
+    lines = [" ".join(_written(pieces, characters) for pieces in _words(tokenizer, text, alphabet, apart)) for text in texts]
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     options = {"vocab_size": len(characters) + number, "initial_alphabet": [*characters.values()], "min_frequency": SHORTEST}
@@ -36,11 +40,12 @@ def merges(tokenizer: Any, texts: Iterable[str], alphabet: str, number: int) -> 
     return [tuple("".join(piece[c] for c in part) for part in pair) for pair in found]
 
 
-def _words(tokenizer: Any, text: str, letters: str) -> Iterator[list[str]]:
-    """The pieces of each word that is spelt in these letters, as many times as it stands in the text."""
+def _words(tokenizer: Any, text: str, letters: str, apart: Collection[str]) -> Iterator[list[str]]:
+    """The pieces of each word that is spelt in these letters, between those that stay apart, as often as it stands in the text."""
     words = Counter(re.findall(f" ?[{re.escape(letters)}]+", text))
     for word, times in words.items():
-        yield from [tokenizer.encode(word, add_special_tokens=False).tokens] * times
+        pieces = tokenizer.encode(word, add_special_tokens=False).tokens
+        yield from [list(run) for alone, run in groupby(pieces, apart.__contains__) if not alone] * times
 
 
 def _written(pieces: list[str], characters: dict[str, str]) -> str:

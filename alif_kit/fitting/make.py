@@ -5,12 +5,13 @@ In: a base, languages, how many rows. Out: the folder, whole or not at all, with
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
 import shutil
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from alif_kit.core.config import Config
 from alif_kit.core.errors import UserError
 from alif_kit.core.records import Document, read_jsonl, write_json
 from alif_kit.core.run import Run
-from alif_kit.fitting import card, write
+from alif_kit.fitting import bpe, card, numbering, write
+from alif_kit.fitting.choice import ROUND
 from alif_kit.fitting.vocabulary import Fitted, Wanted, vocabulary
 from alif_kit.languages import pack
 from alif_kit.model import checkpoint, places, without_hub
@@ -26,7 +28,7 @@ from alif_kit.model import unsloth as seam
 from alif_kit.model.cache import cache_folder
 from alif_kit.model.chat_format import frame_ids
 
-ENGLISH, CODE, RECIPE = "en", "code", 1
+ENGLISH, CODE, RECIPE = "en", "code", 2
 """Raise the last number when the choice of pieces changes: cached bases are then fitted anew."""
 
 
@@ -35,28 +37,48 @@ def fit(
 ) -> dict[str, Any]:
     """Write the fitted base into `folder`; returns what fit.json holds. `more`: other texts by language, such as a run's corpus.
 
-    Raises UserError for a base that cannot be fitted, an unknown language, too few rows, and a folder that has something in it.
+    Raises UserError for a base that cannot be fitted, an unknown language, rows that will not do, and a folder that is not empty.
     """
+    _check_size(rows, add)
     if folder.is_file() or (folder.exists() and any(folder.iterdir())):
         raise UserError(f"{folder} is a file, or not empty; name another folder, or delete it")
     wanted = Wanted(*_texts(languages, more), rows, coverage, add)
     base = checkpoint.look(path)
     places.refuse_quantised(base.name, base.config)
+    if checkpoint.beside(path, checkpoint.FIT):
+        raise UserError(f"base {path} has a fitted vocabulary ({checkpoint.FIT}); name the whole base, or use it unfitted")
+    matrix = write.rows(base)
     base = checkpoint.fetch(base)
-    matrix = next((t.shape[0] for name, t in base.tensors.items() if name.endswith(places.EMBEDDINGS)), 0)
-    if not matrix:
-        raise UserError(f"base {path} has no embed_tokens; expected a decoder such as Gemma, Llama, Qwen or Mistral")
-    fitted = vocabulary(base.folder, wanted, _frame(base.folder), matrix)
+    fitted = vocabulary(base.folder, wanted, _used(base.folder), matrix)
+    with _whole(folder) as partial:
+        write.write(base, fitted, partial)
+        about = _about(path, languages, wanted, fitted, matrix) | _sizes(base, partial)
+        write_json(partial / checkpoint.FIT, about)
+        card.write(partial, about)
+        write.configure(base.folder, fitted, matrix, partial)
+    return about
+
+
+def _check_size(rows: int, add: int) -> None:
+    if rows < 0 or rows % ROUND:
+        raise UserError(f"rows is {rows}; expected a multiple of {ROUND}, such as {max(-(-rows // ROUND), 1) * ROUND}")
+    if add < 0 or rows and add >= rows:
+        raise UserError(f"{add} new pieces of {rows} rows leave none of the base's; expected fewer new pieces, or more rows")
+
+
+@contextlib.contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill that becomes `folder` in the end; what fails leaves none."""
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    write.write(base, fitted, partial)
-    about = _about(path, languages, wanted, fitted, matrix) | _sizes(base, partial)
-    write_json(partial / checkpoint.FIT, about)
-    card.write(partial, about)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-    return about
 
 
 def base_path(config: Config) -> str:
@@ -113,13 +135,16 @@ def _code() -> list[str]:
     return [inspect.getsource(module) for module in (argparse, csv, dataclasses, functools, heapq, http.client, textwrap)]
 
 
-def _frame(folder: Path) -> set[str]:
-    """The control tokens of the base's chat template."""
+def _used(folder: Path) -> set[str]:
+    """Tokens that the base's files name: control tokens of its frame, those of its settings and configurations."""
+    bpe.checked(folder)  # before transformers says of other kinds what it will
     seam.prepare()
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    return set(tokenizer.convert_ids_to_tokens(sorted(frame_ids(tokenizer, "native"))))
+    ids, texts = numbering.named(folder, tokenizer.get_added_vocab())
+    known = {number for number in ids | frame_ids(tokenizer, "native") if 0 <= number < len(tokenizer)}
+    return {*texts, *tokenizer.convert_ids_to_tokens(sorted(known))}
 
 
 def _about(path: str, languages: Sequence[str], wanted: Wanted, fitted: Fitted, matrix: int) -> dict[str, Any]:
@@ -131,7 +156,8 @@ def _about(path: str, languages: Sequence[str], wanted: Wanted, fitted: Fitted, 
         for name, (before, after) in fitted.tokens.items()
     }
     found = {"base": Path(path).name if Path(path).is_dir() else path, "languages": list(languages), "coverage": wanted.coverage}
-    return found | {"rows_before": matrix, "rows": len(fitted.rows), "added": fitted.added, "sources": measures}
+    sizes = {"rows_before": matrix, "rows": len(fitted.rows), "added": fitted.added, "added_ids": list(fitted.added_ids)}
+    return found | sizes | {"sources": measures}
 
 
 def _sizes(base: checkpoint.Checkpoint, folder: Path) -> dict[str, int]:

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from alif_kit.core.errors import UserError
 from alif_kit.fitting import bpe, choice, learn
 
 LINES = 5_000
@@ -52,6 +53,12 @@ class Fitted:
         return sum(len(row) > 1 for row in self.rows)
 
     @property
+    def added_ids(self) -> tuple[int, int]:
+        """Of the new pieces the first id, and the one after the last. Between them a piece may stand that the base had too."""
+        new = [number for number, row in enumerate(self.rows) if len(row) > 1]
+        return (new[0], new[-1] + 1) if new else (0, 0)
+
+    @property
     def new_ids(self) -> dict[int, int]:
         """The new id of each of the base's that is kept."""
         return {row[0]: number for number, row in enumerate(self.rows) if len(row) == 1}
@@ -60,24 +67,35 @@ class Fitted:
 def vocabulary(folder: Path, wanted: Wanted, used: set[str], matrix: int) -> Fitted:
     """The vocabulary of a base, fitted. `used`: added tokens of the chat frame; `matrix`: rows that the base has.
 
-    Raises UserError for a tokenizer of another kind, and for too few rows.
+    Raises UserError for a tokenizer of another kind, for too few rows, and for texts that new pieces cannot be learnt from.
     """
-    from tokenizers import Tokenizer
-
     whole = bpe.read(folder, matrix)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    texts = wanted.texts
+    tokenizer, texts = loaded(whole), wanted.texts
     counts = {name: choice.counted(tokenizer, found) for name, found in texts.items()}
-    size = max(wanted.rows - wanted.add, 0)
+    size = wanted.rows - wanted.add if wanted.rows else 0
     kept = choice.kept(whole, list(counts.values()), list(wanted.alphabets), size, wanted.coverage, used)
     smaller = whole.reduced(kept)
-    merges = learn.merges(loaded(smaller), next(iter(texts.values())), wanted.alphabets[0], wanted.add) if wanted.add else []
+    merges = _learnt(smaller, wanted) if wanted.add else []
     larger = smaller.extended(merges)
     rows, after = _rows(whole, larger, merges), loaded(larger)
     shares = {name: sum(n for piece, n in count.items() if piece in kept) / count.total() for name, count in counts.items()}
     tokens = {name: (counts[name].total(), choice.counted(after, found).total()) for name, found in texts.items()}
     same = {name: _same(tokenizer, after, rows, found) for name, found in texts.items()}
     return Fitted(larger, rows, shares, tokens, same)
+
+
+def _learnt(smaller: bpe.Bpe, wanted: Wanted) -> list[tuple[str, str]]:
+    """Pairs that make new pieces, without the last few that would break a multiple of 64 rows."""
+    source, texts = next(iter(wanted.texts.items()))
+    apart = () if smaller.byte_level else smaller.alphabet
+    found = learn.merges(loaded(smaller), texts, wanted.alphabets[0], wanted.add, apart)
+    number = len(found)
+    while found and (len(smaller.ids) + len({"".join(pair) for pair in found} - smaller.ids.keys())) % choice.ROUND:
+        found.pop()
+    if not found:
+        fewer = f"{number} of the {wanted.add} new pieces asked for, which fill no {choice.ROUND} rows"
+        raise UserError(f"the texts of {source} give {fewer}; raise --add, count more text (--run), or leave --add out")
+    return found
 
 
 def _rows(whole: bpe.Bpe, fitted: bpe.Bpe, merges: list[tuple[str, str]]) -> list[list[int]]:
@@ -96,16 +114,7 @@ def _same(before: Any, after: Any, rows: list[list[int]], texts: list[str]) -> f
 
 
 def loaded(vocabulary: bpe.Bpe) -> Any:
-    """The vocabulary in the library tokenizers."""
+    """The vocabulary in the library tokenizers; it cuts no text off and fills none up, whatever its file asks for."""
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_str(json.dumps(vocabulary.read))
-
-
-def _parts(smaller: bpe.Bpe, larger: bpe.Bpe, merges: list[tuple[str, str]]) -> list[list[int]]:
-    """The ids of the kept pieces that each added one is written with, in the order of the added ids."""
-    written = {piece: [number] for piece, number in smaller.ids.items()}
-    for left, right in merges:
-        written.setdefault(left + right, written[left] + written[right])
-    added = sorted(larger.ids.keys() - smaller.ids.keys(), key=larger.ids.get)
-    return [written[piece] for piece in added]
+    return Tokenizer.from_str(json.dumps(vocabulary.read | {"truncation": None, "padding": None}))

@@ -16,29 +16,39 @@ from typing import Any
 from alif_kit.core.errors import UserError
 from alif_kit.core.progress import bar
 from alif_kit.core.records import write_json
+from alif_kit.fitting import numbering
 from alif_kit.fitting.vocabulary import Fitted
 from alif_kit.model import checkpoint, places, sentencepiece
 from alif_kit.model.checkpoint import Checkpoint
 
-BESIDE = ("chat_template.jinja", "special_tokens_map.json", "*processor_config.json", "LICENSE*", "NOTICE*")
+BESIDE = ("*.jinja", "LICENSE*", "NOTICE*")
 MATRICES = (places.EMBEDDINGS, places.HEAD)
-ID, SEVERAL = ("token_id", "token_index"), ("token_id", "token_ids", "tokens")
-"""How fields of a configuration end that hold the id of a token, or a list of them."""
 
 
 def write(base: Checkpoint, fitted: Fitted, folder: Path) -> None:
-    """The checkpoint with the fitted vocabulary. Raises UserError for a base whose vocabulary stands in other matrices too."""
+    """The checkpoint with the fitted vocabulary, all but its configuration."""
     assert base.folder
-    whole = next(t.shape[0] for name, t in base.tensors.items() if name.endswith(places.EMBEDDINGS))
-    odd = [n for n, t in base.tensors.items() if t.shape and t.shape[0] == whole and not n.endswith(MATRICES)]
+    _write_weights(base, fitted, folder)
+    _write_tokenizer(base.folder, fitted, folder)
+
+
+def configure(source: Path, fitted: Fitted, matrix: int, folder: Path) -> None:
+    """The configurations, config.json last: without it no folder is taken for a model. `matrix`: rows that the base has."""
+    found = {path.name: path for pattern in numbering.CONFIGS for path in sorted(source.glob(pattern))}
+    for name in sorted(found, key="config.json".__eq__):
+        read = checkpoint.read_json(found[name])
+        write_json(folder / name, numbering.renumbered(read, fitted.new_ids, (matrix, len(fitted.rows))))
+
+
+def rows(base: Checkpoint) -> int:
+    """Rows of the base's vocabulary. Raises UserError where there is none, or where it stands in other matrices too."""
+    found = next((t.shape[0] for name, t in base.tensors.items() if name.endswith(places.EMBEDDINGS)), 0)
+    if not found:
+        raise UserError(f"base {base.name} has no embed_tokens; expected a decoder such as Gemma, Llama, Qwen or Mistral")
+    odd = [n for n, t in base.tensors.items() if t.shape and t.shape[0] == found and not n.endswith(MATRICES)]
     if odd:
         raise UserError(f"base {base.name} has one row a piece in {odd[0]} too; expected embed_tokens and lm_head alone")
-    _write_weights(base, fitted, folder)
-    new = fitted.new_ids
-    for name in ("config.json", "generation_config.json"):
-        if (base.folder / name).is_file():
-            write_json(folder / name, _renumbered(checkpoint.read_json(base.folder / name), new, len(fitted.rows)))
-    _write_tokenizer(base.folder, fitted, new, folder)
+    return found
 
 
 def _write_weights(base: Checkpoint, fitted: Fitted, folder: Path) -> None:
@@ -65,30 +75,12 @@ def rows_of(matrix: Any, rows: list[list[int]]) -> Any:
     return made
 
 
-def _renumbered(config: dict[str, Any], new: dict[int, int], rows: int) -> dict[str, Any]:
-    """A configuration with the new ids and the new size; a token that is not kept has no id."""
-    made = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            made[key] = _renumbered(value, new, rows)
-        elif key == "vocab_size":
-            made[key] = rows
-        elif key.endswith(ID) and isinstance(value, int):
-            made[key] = new.get(value)
-        elif key.endswith(SEVERAL) and isinstance(value, list) and all(isinstance(v, int) for v in value):
-            made[key] = [new[v] for v in value if v in new]
-        else:
-            made[key] = value
-    return made
-
-
-def _write_tokenizer(source: Path, fitted: Fitted, new: dict[int, int], folder: Path) -> None:
+def _write_tokenizer(source: Path, fitted: Fitted, folder: Path) -> None:
     for pattern in BESIDE:
         for path in filter(Path.is_file, source.glob(pattern)):
             shutil.copy(path, folder)
     (folder / "tokenizer.json").write_text(json.dumps(fitted.bpe.read, ensure_ascii=False), "utf-8")
-    settings = checkpoint.read_json(source / "tokenizer_config.json")
-    if known := settings.get("added_tokens_decoder"):
-        settings["added_tokens_decoder"] = {str(new[int(i)]): token for i, token in known.items() if int(i) in new}
-    write_json(folder / "tokenizer_config.json", settings)
+    gone = {token["content"] for token in checkpoint.read_json(source / "tokenizer.json")["added_tokens"]} - fitted.bpe.ids.keys()
+    for name in filter(lambda name: (source / name).is_file(), numbering.SETTINGS):
+        write_json(folder / name, numbering.settings(checkpoint.read_json(source / name), fitted.new_ids, gone))
     sentencepiece.write(folder)

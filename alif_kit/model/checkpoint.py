@@ -5,6 +5,7 @@ In: a folder or a Hub id. Out: what its headers say, before anything large is fe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
@@ -70,6 +71,26 @@ def look(path: str) -> Checkpoint:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file of a checkpoint; empty where it has none."""
     return records.read_json(path) if path.is_file() else {}
+
+
+def beside(path: str, name: str) -> dict[str, Any]:
+    """A JSON file of a folder, or of a model on the Hub; empty where it has none, and where the Hub cannot be asked."""
+    if Path(path).is_dir():
+        return read_json(Path(path) / name)
+    from httpx import HTTPError
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HFValidationError
+
+    with contextlib.suppress(OSError, HTTPError, HFValidationError):
+        return read_json(Path(hf_hub_download(path, name, token=machine.find_secret("HF_TOKEN") or None)))
+    return {}
+
+
+def new_rows(path: str) -> range:
+    """Ids of the pieces that `alif fit --add` gave a base and that nothing has trained; those of a merged model have been."""
+    if not (said := beside(path, FIT).get("added_ids")) or beside(path, "merge.json"):
+        return range(0)
+    return range(*said)
 
 
 def header(path: Path) -> dict[str, Tensor]:

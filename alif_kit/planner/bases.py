@@ -13,7 +13,7 @@ from alif_kit.core import UserError
 from alif_kit.core.errors import first_line
 from alif_kit.core.records import read_json
 from alif_kit.languages import pack
-from alif_kit.model import base_table, tiny_base, without_hub
+from alif_kit.model import base_table, checkpoint, tiny_base, without_hub
 from alif_kit.platforms import machine
 
 _NOT_DENSE = ("experts", "per_layer_input", "mamba", "linear_num")  # mixtures, Gemma 3n, hybrids
@@ -23,7 +23,10 @@ _KEYS |= {"intermediate": "intermediate_size", "vocabulary": "vocab_size"}
 
 @dataclass(frozen=True)
 class Shape:
-    """A decoder-only base. Sizes are counts; `fertility` is tokens per Urdu word, 0 when nobody has measured it."""
+    """A decoder-only base. Sizes are counts; `fertility` is tokens per Urdu word, 0 when nobody has measured it.
+
+    `new_rows`: of the vocabulary, those that `alif fit --add` made and that have to be trained.
+    """
 
     name: str
     hidden: int
@@ -44,6 +47,7 @@ class Shape:
     urdu_rows: int = 0
     float32_on_fp16: bool = False
     kept_16bit: float = 0.0
+    new_rows: int = 0
     instruct: bool = True
     chat: str = "unknown"
     end_of_turn: list[str] = field(default_factory=list)
@@ -124,7 +128,9 @@ def find(name: str) -> Shape:
         raise UserError(f"base {name} holds no config.json; expected a folder saved by transformers")
     config = folder / "config.json" if folder.is_dir() else _download(name)
     shape = from_config(name, _config(config))
-    if not folder.is_dir():
+    if folder.is_dir():
+        shape = replace(shape, new_rows=len(checkpoint.new_rows(name)))
+    else:
         shape = replace(shape, kept_16bit=KEPT_GEMMA if shape.float32_on_fp16 else KEPT)
     if not tokenizer.is_file():
         return shape
@@ -188,6 +194,15 @@ def _with_defaults(name: str, kind: str, values: dict[str, Any]) -> dict[str, An
     if missing := [key for key in _KEYS.values() if key not in filled]:
         raise UserError(f"base {name} has no {missing[0]} in its config.json ({kind}); the planner knows dense decoders only")
     return filled
+
+
+def check_new_rows(name: str, number: int, train_vocab: str) -> None:
+    """Raises UserError where a base has new pieces (`alif fit --add`) and their rows would stay as they were begun."""
+    if number and train_vocab == "none":
+        raise UserError(
+            f"lora.train_vocab is none, but base {name} has {number:,} new pieces ({checkpoint.FIT}) that nothing has trained; "
+            "expected rows or full: set lora.train_vocab=rows"
+        )
 
 
 def measure_fertility(tokenizer: Path, language: str = "ur") -> float:

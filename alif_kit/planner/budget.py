@@ -14,7 +14,7 @@ from typing import Any
 from alif_kit.core import Config, UserError
 from alif_kit.core.config import Optimisation
 from alif_kit.planner import memory
-from alif_kit.planner.bases import Shape, fertility, known_bases
+from alif_kit.planner.bases import Shape, check_new_rows, fertility, known_bases
 from alif_kit.planner.cards import Card, between
 from alif_kit.planner.memory import CONTEXT, GIB
 from alif_kit.platforms import machine
@@ -186,7 +186,11 @@ def recommend(config: Config, gpu: Card, base: Shape, stage: str = "pretrain") -
 
 
 def check(found: Plan, config: Config, gpu: Card, base: Shape, stage: str = "pretrain") -> None:
-    """Raise UserError when the plan does not fit: what it needs, what the card offers, the nearest thing that fits."""
+    """Raise UserError when the plan does not fit: what it needs, what the card offers, the nearest thing that fits.
+
+    And when new pieces of the base would not be trained.
+    """
+    check_new_rows(base.name, base.new_rows, config.lora.train_vocab)
     if found.fits:
         return
     if near := nearest(config, gpu, base, stage):
@@ -208,11 +212,12 @@ def check(found: Plan, config: Config, gpu: Card, base: Shape, stage: str = "pre
 def nearest(config: Config, gpu: Card, base: Shape, stage: str = "pretrain") -> tuple[dict[str, Any], float] | None:
     """The fewest steps down that fit, and their peak in GiB: a step halves batch (1), length (1.5) or rank (2), trains less
     of the vocabulary (2 each), or loads in 4 bit (2); the numbers are what a step costs. None when nothing fits."""
+    steps = VOCAB_STEPS[:-1] if base.new_rows else VOCAB_STEPS
     axes: dict[str, tuple[float, Sequence[Any]]] = {
         "batch": (1, _halves(getattr(config, stage).batch_size, 1)),
         "length": (1.5, _halves(config.base.max_seq_length, 256)),
         "rank": (2, _halves(config.lora.rank, 8)),
-        "train_vocab": (2, VOCAB_STEPS[VOCAB_STEPS.index(config.lora.train_vocab) :]),
+        "train_vocab": (2, steps[steps.index(config.lora.train_vocab) :]),
         "load_in_4bit": (2, (True,) if config.base.load_in_4bit else (False, True)),
     }
     priced = ([(cost * step, value) for step, value in enumerate(values)] for cost, values in axes.values())

