@@ -42,7 +42,7 @@ def fit(
     _check_size(rows, add)
     if folder.is_file() or (folder.exists() and any(folder.iterdir())):
         raise UserError(f"{folder} is a file, or not empty; name another folder, or delete it")
-    wanted = Wanted(*_texts(languages, more), rows, coverage, add)
+    wanted = Wanted(*_texts(languages, more), rows, 1.0 if rows else coverage, add)
     base = checkpoint.look(path)
     places.refuse_quantised(base.name, base.config)
     if checkpoint.beside(path, checkpoint.FIT):
