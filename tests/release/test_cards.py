@@ -144,7 +144,9 @@ def test_seeds_that_were_trained_on_are_named_with_their_licence(tmp_path):
 
 def test_a_fitted_vocabulary_is_named_and_the_adapter_says_what_it_belongs_to(tmp_path):
     run = made(tmp_path / "r")
-    write_json(run.file("finetune", "adapter", "fit.json"), {"languages": ["ur", "en"], "rows": 32000, "rows_before": 262144, "added": 0})
+    write_json(
+        run.file("finetune", "adapter", "fit.json"), {"languages": ["ur", "en"], "rows": 32000, "rows_before": 262144, "added": 0}
+    )
     assert "fitted to ur, en: 32,000 rows of 262,144." in page(run)
     assert "`alif fit unsloth/gemma-3-4b-it --languages ur,en --rows 32000 --out FOLDER`" in page(run, "adapter")
     (sent,) = hub.plan(run, "me/urdu", ["adapter"], pipeline.card_facts(run))
