@@ -3,7 +3,7 @@
     python bench/row_starts.py --model FOLDER [--starts mean,first,last] [--add 2000] [--steps 30] [--quick] [--out FILE.json]
 
 For each start `alif fit` of the base with so many new pieces, then continued pretraining on the pack's Urdu with English replay,
-rows of all pieces that the text uses trained (lora.train_vocab=rows). Bits per byte of the texts of real_weights.py, at once and
+the rows of the pieces that it uses trained (lora.train_vocab=rows). Bits per byte of the texts of real_weights.py, at once and
 afterwards. `mean+first` is a start of the embeddings and one of the head: a base without a head of its own is given one, and
 `mean+mean` is what to hold it against. `whole` is the base as it is, trained alike.
 """
