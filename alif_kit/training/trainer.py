@@ -26,7 +26,7 @@ from alif_kit.corpus import blocks
 from alif_kit.fitting import make as fitting
 from alif_kit.model import checkpoint, merging
 from alif_kit.model import unsloth as seam
-from alif_kit.model.chat_format import answer_ends, frame_ids, response_markers
+from alif_kit.model.chat_format import answer_ends, response_markers
 from alif_kit.planner import bases, budget
 from alif_kit.planner.cards import card_here
 from alif_kit.platforms import mirror
@@ -49,6 +49,7 @@ def pretrain(run: Run) -> dict[str, Any]:
     with parallel.main_first():
         path = base_path(run.config)
     preflight.check_mergeable(path, must=run.config.lora.after_pretraining == "merge")
+    bases.check_new_rows(path, len(checkpoint.new_rows(path)), run.config.lora.train_vocab)
     with _stage(run, "pretrain") as facts:
         loaded = load_base(run.config, path)
         with parallel.main_first():
@@ -164,9 +165,8 @@ def _attach(run: Run, loaded: seam.Loaded) -> None:
     """A fresh adapter; where rows of the vocabulary are trained, those that the language uses."""
     rows, lora = None, run.config.lora
     if lora.train_vocab == "rows":
-        frame = {*frame_ids(loaded.tokenizer, run.config.base.chat_format), blocks.document_end(loaded.tokenizer)}
         size = loaded.model.get_input_embeddings().weight.shape[0]
-        rows = vocabulary.rows_in_use(loaded.tokenizer, blocks.training_texts(run), lora.vocab_coverage, frame, size)
+        rows = vocabulary.trained_rows(run, loaded.tokenizer, base_path(run.config), size)
     seam.attach(loaded, run.config, rows)
 
 
@@ -201,8 +201,8 @@ def _leave(watch: Watch, loaded: seam.Loaded, state: Any, found: dict[str, Any],
         return summary
     with _whole(folder / "adapter") as partial:
         seam.save(loaded, partial)
-        if (fitted := Path(base_path(config), checkpoint.FIT)).is_file():
-            shutil.copy(fitted, partial)
+        if fitted := checkpoint.beside(base_path(config), checkpoint.FIT):
+            write_json(partial / checkpoint.FIT, fitted)
     callback.write_metrics(folder, state.log_history)
     facts |= {"device": loaded.device, "tokens_in": round(watch.tokens_per_step * state.global_step)}
     write_json(folder / "summary.json", summary)

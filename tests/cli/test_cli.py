@@ -46,7 +46,7 @@ def test_the_version():
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["generate", "--preset", "tpu"], "preset 'tpu' is neither a file nor one of smoke, quick, t4, paper"),
+        (["generate", "--preset", "tpu"], "preset 'tpu' is neither a file nor one of smoke, cpu, quick, t4, paper"),
         (["generate", "--preset", "smoke", "--set", "lora.rank"], "expected FIELD=VALUE"),
         (["generate", "--preset", "smoke", "--set", "=3"], "--set got '=3'; expected FIELD=VALUE"),
         (["generate", "--set", "seed=3", "--set", "seed=4"], "--set names seed more than once; expected one value"),
