@@ -52,9 +52,9 @@ def page(rows: list[Row]) -> Iterator[str]:
     """docs/configuration.md, line by line."""
     yield "# Every setting\n"
     yield "Made by `alif config --markdown`; a test holds it to the code. Values are those of the preset `t4`, a free Colab or"
-    yield "Kaggle T4; [presets.toml](../alif_kit/core/presets.toml) has what `smoke`, `cpu`, `quick`, `paper` and `paper-t4` have other than that."
-    yield "Change one with `--set NAME=VALUE`, or give a file with `--config FILE`, in TOML or JSON: what it leaves out is as in"
-    yield "the preset that it names.\n"
+    yield "Kaggle T4; [presets.toml](../alif_kit/core/presets.toml) has what `smoke`, `cpu`, `quick`, `paper` and `paper-t4` have"
+    yield "other than that. Change one with `--set NAME=VALUE`, or give a file with `--config FILE`, in TOML or JSON: what it leaves"
+    yield "out is as in the preset that it names.\n"
     yield '```toml\npreset = "smoke"\n\n[lora]\nrank = 8\n```\n'
     yield "`alif config --schema` prints the JSON schema of such a file, for an editor that checks it while you write."
     for name, group in groupby(rows, lambda row: row.name.rpartition(".")[0]):
