@@ -93,6 +93,13 @@ def new_rows(path: str) -> range:
     return range(*said)
 
 
+def check_vocabulary(adapter: Path, base: str) -> None:
+    """Raises UserError where an adapter was trained on another fitted vocabulary than the base has, which shapes do not show."""
+    fitted = read_json(adapter / FIT)
+    if (fitted or (Path(base) / "config.json").is_file()) and fitted != beside(base, FIT):
+        raise UserError(f"{adapter} was trained on another vocabulary than {base} has ({FIT}); name its own base")
+
+
 def header(path: Path) -> dict[str, Tensor]:
     """The tensors of one file. Raises UserError where it is damaged or something else."""
     from safetensors import SafetensorError, safe_open

@@ -20,6 +20,7 @@ from alif_kit.core import Config, StoppedError, UserError
 from alif_kit.core.config import Base
 from alif_kit.core.errors import first_line
 from alif_kit.core.records import read_json
+from alif_kit.model import checkpoint
 
 VOCAB_MODULES = ("embed_tokens", "lm_head")
 ROW_WEIGHT = "trainable_tokens_delta"
@@ -59,13 +60,15 @@ def prepare() -> Any:
 def load(base: Base, path: str | Path, adapter: Path | None = None) -> Loaded:
     """The base in 4 bit (or 16), with the saved adapter on it if one is given, ready to answer.
 
-    Raises UserError when the base cannot be read.
+    Raises UserError when the base cannot be read, and for an adapter of another vocabulary.
     """
     import torch
 
     unsloth = prepare()
     if adapter is not None and not (adapter / "adapter_config.json").is_file():
         raise UserError(f"{adapter} holds no adapter_config.json; expected the adapter folder of a finished stage")
+    if adapter is not None:
+        checkpoint.check_vocabulary(adapter, str(path))
     on_gpu = torch.cuda.is_available()
     quiet = contextlib.nullcontext() if on_gpu else contextlib.redirect_stdout(io.StringIO())
     try:

@@ -74,11 +74,9 @@ def check_adapter(adapter: Path, base: Path) -> None:
     if not weights.is_file():
         pickled = "; adapter_model.bin is pickled and could run code" if (adapter / "adapter_model.bin").is_file() else ""
         raise UserError(f"{adapter} holds no adapter_model.safetensors{pickled}")
-    fitted, here = checkpoint.read_json(adapter / checkpoint.FIT), (base / "config.json").is_file()
-    if (here or fitted) and fitted != checkpoint.beside(base.as_posix(), checkpoint.FIT):
-        raise UserError(f"{adapter} was trained on another vocabulary than {base} has ({checkpoint.FIT}); name its own base")
+    checkpoint.check_vocabulary(adapter, base.as_posix())
     found = checkpoint.header(weights)
-    if here:
+    if (base / "config.json").is_file():
         _check_fit(adapter, found, checkpoint.read_json(base / "config.json"))
 
 

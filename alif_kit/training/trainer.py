@@ -23,7 +23,7 @@ from alif_kit.core.progress import bar
 from alif_kit.core.records import write_json
 from alif_kit.core.run import latest_json
 from alif_kit.corpus import blocks
-from alif_kit.fitting import make as fitting
+from alif_kit.fitting.make import base_path
 from alif_kit.model import checkpoint, merging
 from alif_kit.model import unsloth as seam
 from alif_kit.model.chat_format import answer_ends, response_markers
@@ -52,6 +52,7 @@ def pretrain(run: Run) -> dict[str, Any]:
     bases.check_new_rows(path, len(checkpoint.new_rows(path)), run.config.lora.train_vocab)
     with _stage(run, "pretrain") as facts:
         loaded = load_base(run.config, path)
+        vocabulary.check_same(run, "pretrain", path)
         with parallel.main_first():
             data, counts = blocks.pretraining_rows(run, loaded.tokenizer)
             held_out = blocks.held_out_rows(run, loaded.tokenizer) if run.config.pretrain.eval_steps else None
@@ -78,13 +79,17 @@ def finetune(run: Run) -> dict[str, Any]:
     adapter = run.require("pretrain", "adapter", stage="pretrain")
     planned = plan_here(run.config, "finetune")
     with _stage(run, "finetune") as facts:
+        with parallel.main_first():
+            path = base_path(run.config)
+        checkpoint.check_vocabulary(adapter, path)
+        vocabulary.check_same(run, "finetune", path)
         if run.config.lora.after_pretraining == "merge":
             with parallel.main_first():
-                merged = merged_base(run, base_path(run.config))
+                merged = merged_base(run, path)
             loaded = load_base(run.config, merged)
             _attach(run, loaded)
         else:
-            loaded = load_base(run.config)
+            loaded = load_base(run.config, path)
             seam.continue_adapter(loaded, run.config, adapter)
         rows, counts = mixture.finetuning_rows(run, loaded.tokenizer)
         if parallel.is_main():
@@ -121,11 +126,6 @@ def _whole(folder: Path) -> Iterator[Path]:
     yield partial
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-
-
-def base_path(config: Config) -> str:
-    """The configured base, built, found or fitted: a folder or a Hub id."""
-    return fitting.base_path(config)
 
 
 def load_base(config: Config, path: str = "") -> seam.Loaded:

@@ -10,10 +10,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from alif_kit.core import Run
+from alif_kit.core import Run, UserError
+from alif_kit.core.records import write_json
 from alif_kit.corpus import blocks
 from alif_kit.model import checkpoint
 from alif_kit.model.chat_format import frame_ids
+from alif_kit.training import parallel
 
 
 def rows_in_use(tokenizer: Any, texts: Iterable[str], coverage: float, frame: Iterable[int] = (), size: int = 10**9) -> list[int]:
@@ -39,3 +41,18 @@ def trained_rows(run: Run, tokenizer: Any, path: str, size: int) -> list[int]:
     """The rows to train of a run's base in `path`: those in use, and all that `alif fit --add` made, used often or not."""
     frame = {*frame_ids(tokenizer, run.config.base.chat_format), blocks.document_end(tokenizer), *checkpoint.new_rows(path)}
     return rows_in_use(tokenizer, blocks.training_texts(run), run.config.lora.vocab_coverage, frame, size)
+
+
+def check_same(run: Run, stage: str, path: str) -> None:
+    """Note a fitted base's vocabulary beside the checkpoints of a stage, whose shapes do not tell it from another of that size.
+
+    Raises UserError where the stage was begun on another one.
+    """
+    noted, found = run.file(stage, checkpoint.FIT), checkpoint.beside(path, checkpoint.FIT)
+    if noted.is_file() and checkpoint.read_json(noted) != found:
+        raise UserError(
+            f"{noted} says that this stage was begun on another vocabulary than {path} has; go on with the Python and the alif_kit "
+            "that began it, or in a new --run folder"
+        )
+    if found and parallel.is_main():
+        write_json(noted, found)

@@ -122,6 +122,8 @@ def test_an_adapter_belongs_to_the_vocabulary_that_it_was_trained_on(pair, tmp_p
     seam.save(fresh, adapter)
     with pytest.raises(UserError, match=r"was trained on another vocabulary than .*fitted has \(fit.json\); name its own base"):
         weights.check_adapter(adapter, folder)
+    with pytest.raises(UserError, match="was trained on another vocabulary"):
+        seam.load(settings.base, folder, adapter)  # as evaluation does
     shutil.copy(folder / "fit.json", adapter)
     weights.check_adapter(adapter, folder)
     with pytest.raises(UserError, match="was trained on another vocabulary"):

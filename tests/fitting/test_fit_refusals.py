@@ -107,6 +107,20 @@ def test_reserved_tokens_that_the_files_name_stay(tmp_path):
     assert "<|reserved_special_token_8|>" not in now
 
 
+def test_a_stage_goes_on_with_the_vocabulary_that_began_it_only(tmp_path):
+    run, base = Run.open(tmp_path / "run", config.load("smoke")), tmp_path / "base"
+    base.mkdir()
+    vocabulary.check_same(run, "pretrain", str(base))
+    assert not run.file("pretrain").exists()  # a whole base notes nothing
+    (base / "fit.json").write_text('{"rows": 64}')
+    vocabulary.check_same(run, "pretrain", str(base))
+    vocabulary.check_same(run, "pretrain", str(base))
+    (base / "fit.json").write_text('{"rows": 64, "added": 1}')
+    with pytest.raises(UserError, match="this stage was begun on another vocabulary than .* has; go on with the Python"):
+        vocabulary.check_same(run, "pretrain", str(base))
+    vocabulary.check_same(run, "finetune", str(base))
+
+
 def test_new_pieces_have_to_be_trained(base, tmp_path):
     folder = tmp_path / "added"
     about = make.fit(str(base), ["ur", "en"], folder, rows=16384, coverage=1.0, add=512, more={})
