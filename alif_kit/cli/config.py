@@ -53,8 +53,8 @@ def page(rows: list[Row]) -> Iterator[str]:
     yield "# Every setting\n"
     yield "Made by `alif config --markdown`; a test holds it to the code. Values are those of the preset `t4`, a free Colab or"
     yield "Kaggle T4; [presets.toml](../alif_kit/core/presets.toml) has what `smoke`, `cpu`, `quick`, `paper` and `paper-t4` have"
-    yield "other than that. Change one with `--set NAME=VALUE`, or give a file with `--config FILE`, in TOML or JSON: what it leaves"
-    yield "out is as in the preset that it names.\n"
+    yield "other than that. Change one with `--set NAME=VALUE`, or give a file with `--config FILE`, in TOML or JSON: what it"
+    yield "leaves out is as in the preset that it names.\n"
     yield '```toml\npreset = "smoke"\n\n[lora]\nrank = 8\n```\n'
     yield "`alif config --schema` prints the JSON schema of such a file, for an editor that checks it while you write."
     for name, group in groupby(rows, lambda row: row.name.rpartition(".")[0]):

@@ -5,7 +5,8 @@ In: a vocabulary, texts of each language, how many rows or what share of the tex
 Always kept are the pieces of single bytes, the added tokens (but for reserved ones: `<unused17>`, `<|reserved_special_token_5|>`),
 and single characters that are no letter of another script. Then pieces come in the order of how much of some source they cover, a
 source being a language's texts or code, each with all that merging builds on the way to it. Rows that are left over go to the
-earliest pieces in the alphabets of the languages: the earlier a piece, the more frequent in what the base was trained on.
+earliest pieces in the alphabets of the languages, then to the earliest of all: the earlier a piece, the more frequent in what the
+base was trained on.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _closed(bpe: Bpe, pieces: Iterable[str]) -> set[str]:
 def kept(bpe: Bpe, counts: list[Counter[str]], alphabets: list[str], rows: int, coverage: float, used: set[str]) -> set[str]:
     """The pieces to keep: `rows` of them, or, where it is 0, as many as write `coverage` of each source, up to a multiple of 64.
 
-    Raises UserError where the rows do not hold what is always needed.
+    Raises UserError where the rows do not hold what is always needed, or are more than there are pieces for.
     """
     found = required(bpe, used, scripts("".join(alphabets)))
     if rows and len(found) > rows:
@@ -80,7 +81,12 @@ def kept(bpe: Bpe, counts: list[Counter[str]], alphabets: list[str], rows: int, 
         if len(found) + len(new) > rows if rows else place >= coverage:
             break
         found |= new
-    return _filled(bpe, found, alphabets, rows or -(-len(found) // ROUND) * ROUND)
+    found = _filled(bpe, found, alphabets, rows or -(-len(found) // ROUND) * ROUND)
+    if len(found) < rows:
+        raise UserError(
+            f"fitting to {rows:,} rows is more than the base has: {len(found):,} of its pieces can be kept; expected fewer"
+        )
+    return found
 
 
 def places(counts: list[Counter[str]]) -> dict[str, float]:
@@ -98,12 +104,15 @@ def places(counts: list[Counter[str]]) -> dict[str, float]:
 
 
 def _filled(bpe: Bpe, found: set[str], alphabets: list[str], rows: int) -> set[str]:
-    """As many rows as asked for, with pieces spelt in one of the alphabets: the first alphabet's first, the earliest first."""
-    for alphabet in map(frozenset, alphabets):
+    """As many rows as asked for, with pieces spelt in one of the alphabets, the first alphabet's first, then with any; the earliest
+    first.
+    """
+    for alphabet in (*map(frozenset, alphabets), None):
         for piece in sorted(bpe.ids.keys() - found - bpe.added, key=bpe.ids.get):
             if len(found) == rows:
                 return found
             letters = {c for c in bpe.text(piece) or "" if c.isalpha()}
-            if letters and letters <= alphabet and len(found) + len(new := _closed(bpe, [piece]) - found) <= rows:
+            fits = alphabet is None or (letters and letters <= alphabet)
+            if fits and len(found) + len(new := _closed(bpe, [piece]) - found) <= rows:
                 found |= new
     return found

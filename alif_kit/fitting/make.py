@@ -25,7 +25,7 @@ from alif_kit.fitting.vocabulary import Fitted, Wanted, vocabulary
 from alif_kit.languages import pack
 from alif_kit.model import checkpoint, places, without_hub
 from alif_kit.model import unsloth as seam
-from alif_kit.model.cache import cache_folder
+from alif_kit.model.cache import built, cache_folder
 from alif_kit.model.chat_format import frame_ids
 
 ENGLISH, CODE, RECIPE = "en", "code", 2
@@ -40,8 +40,8 @@ def fit(
     Raises UserError for a base that cannot be fitted, an unknown language, rows that will not do, and a folder that is not empty.
     """
     _check_size(rows, add)
-    if folder.is_file() or (folder.exists() and any(folder.iterdir())):
-        raise UserError(f"{folder} is a file, or not empty; name another folder, or delete it")
+    if not folder.name or folder.is_file() or (folder.exists() and any(folder.iterdir())):
+        raise UserError(f"{folder} is a file, or not empty, or the folder that you are in; name another folder, or delete it")
     wanted = Wanted(*_texts(languages, more), rows, 1.0 if rows else coverage, add)
     base = checkpoint.look(path)
     places.refuse_quantised(base.name, base.config)
@@ -88,10 +88,8 @@ def base_path(config: Config) -> str:
         return path
     languages = list(dict.fromkeys((config.language, ENGLISH)))
     mark = hashlib.sha256(json.dumps([RECIPE, path, config.language, rows, _fingerprint(path)]).encode()).hexdigest()[:16]
-    folder = cache_folder() / f"fitted-{mark}"
-    if not (folder / checkpoint.FIT).is_file():
-        fit(path, languages, folder, rows=rows, coverage=1.0, add=0, more={})
-    return str(folder)
+    options = {"rows": rows, "coverage": 1.0, "add": 0, "more": {}}
+    return str(built(cache_folder() / f"fitted-{mark}", lambda folder: fit(path, languages, folder, **options)))
 
 
 def _fingerprint(path: str) -> list[Any]:

@@ -63,7 +63,14 @@ class Shape:
         return attention | {"gate_proj": wide, "up_proj": wide, "down_proj": wide[::-1]}
 
     def fitted(self, rows: int) -> Shape:
-        """The base with so many rows of vocabulary; itself for 0. A folder of one's own is quantised whole."""
+        """The base with so many rows of vocabulary; itself for 0. A folder of one's own is quantised whole.
+
+        Raises UserError for more rows than it has.
+        """
+        if rows > self.vocabulary:
+            raise UserError(
+                f"base.fit_rows is {rows:,}, more than the {self.vocabulary:,} that base {self.name} has; expected fewer"
+            )
         return replace(self, vocabulary=rows, parameters=0, kept_16bit=0.0) if rows else self
 
     @property

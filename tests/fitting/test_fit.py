@@ -181,3 +181,8 @@ def test_a_run_fits_its_base_once(tmp_path, monkeypatch):
     monkeypatch.setattr(fitting, "fit", lambda *_, **__: pytest.fail("fitted again"))
     assert fitting.base_path(settings) == folder
     assert fitting.base_path(config.load("smoke", {"base.model": str(base)})) == str(base)
+
+
+def test_rows_that_the_alphabets_do_not_fill_go_to_any_piece(tmp_path):
+    base = tiny_model("qwen3", tmp_path / "base")
+    assert fitting.fit(str(base), ["ur"], tmp_path / "x", rows=ROWS, coverage=1.0, add=0, more={})["rows"] == ROWS

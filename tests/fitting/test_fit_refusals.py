@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from tiny_models import tiny_model
@@ -44,6 +45,7 @@ def fit(base, tmp_path, monkeypatch, capsys):
         (["--languages", "xx"], "language is 'xx'; expected one of"),
         (["--languages", "en"], "names no language pack"),
         (["--rows", 128], "leaves no room"),
+        (["--rows", 320_000], "fitting to 320,000 rows is more than the base has"),
         (["--rows", 1000], "rows is 1000; expected a multiple of 64, such as 1024"),
         (["--rows", 0], "Invalid value for '--rows'"),
         (["--rows", 16384, "--coverage", 0.99], "--rows 16384 and --coverage 0.99 both say how large the vocabulary is"),
@@ -74,6 +76,12 @@ def test_a_folder_with_something_in_it(fit, tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "mine").write_text("")
     assert "is a file, or not empty" in fit("--rows", 16384)
+
+
+def test_the_folder_that_one_is_in(base, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="or the folder that you are in; name another folder"):
+        make.fit(str(base), ["ur", "en"], Path("."), rows=16384, coverage=1.0, add=0, more={})
 
 
 def test_a_killed_fit_leaves_nothing_that_looks_whole(base, tmp_path, monkeypatch):

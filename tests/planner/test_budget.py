@@ -209,6 +209,11 @@ def test_the_paper_s_recipe_fits_a_t4_with_a_fitted_vocabulary():
     assert (plan.disk_gib["base"], plan.disk_gib["fitted base"]) == (14.96, 13.49)  # 8,030 and 7,242 million numbers of 16 bit
 
 
+def test_more_rows_than_the_base_has_are_refused():
+    with pytest.raises(UserError, match="base.fit_rows is 262,144, more than the 128,256 that base unsloth/Llama-3.2-3B"):
+        budget.plan(config.load("t4", {"base.fit_rows": 262_144}), cards.card("t4"), bases.find("unsloth/Llama-3.2-3B-Instruct"))
+
+
 def test_a_fitted_gemma_trains_both_matrices():
     chosen = config.load("t4", {"lora.train_vocab": "full", "base.fit_rows": 48_000})
     plan = budget.plan(chosen, cards.card("t4"), bases.find("unsloth/gemma-3-4b-it"))
