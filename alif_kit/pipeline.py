@@ -181,8 +181,10 @@ def fit(
     from alif_kit.fitting import make as fitting
     from alif_kit.model import without_hub
 
-    path = without_hub.resolve(base, languages[0], 3407)
-    return fitting.fit(path, languages, out, rows=rows, coverage=coverage, add=add, more=fitting.of_run(run, languages[0]))
+    languages = list(dict.fromkeys(languages))
+    own = next((language for language in languages if language != fitting.ENGLISH), fitting.ENGLISH)
+    path, more = without_hub.resolve(base, own, 3407), fitting.of_run(run, languages)
+    return fitting.fit(path, languages, out, rows=rows, coverage=coverage, add=add, more=more, name=base)
 
 
 def gguf(run: Run, quants: Sequence[str] = ("q8_0",), ollama_name: str = "") -> dict[Path, dict[str, Any]]:

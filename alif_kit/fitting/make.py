@@ -33,9 +33,18 @@ ENGLISH, CODE, RECIPE = "en", "code", 2
 
 
 def fit(
-    path: str, languages: Sequence[str], folder: Path, *, rows: int, coverage: float, add: int, more: Mapping[str, list[str]]
+    path: str,
+    languages: Sequence[str],
+    folder: Path,
+    *,
+    rows: int,
+    coverage: float,
+    add: int,
+    more: Mapping[str, list[str]],
+    name: str = "",
 ) -> dict[str, Any]:
     """Write the fitted base into `folder`; returns what fit.json holds. `more`: other texts by language, such as a run's corpus.
+    `name`: what the base was asked for as, where its path does not say.
 
     Raises UserError for a base that cannot be fitted, an unknown language, rows that will not do, and a folder that is not empty.
     """
@@ -52,7 +61,7 @@ def fit(
     fitted = vocabulary(base.folder, wanted, _used(base.folder), matrix)
     with _whole(folder) as partial:
         write.write(base, fitted, partial)
-        about = _about(path, languages, wanted, fitted, matrix) | _sizes(base, partial)
+        about = _about(name or path, languages, wanted, fitted, matrix) | _sizes(base, partial)
         write_json(partial / checkpoint.FIT, about)
         card.write(partial, about)
         write.configure(base.folder, fitted, matrix, partial)
@@ -88,7 +97,7 @@ def base_path(config: Config) -> str:
         return path
     languages = list(dict.fromkeys((config.language, ENGLISH)))
     mark = hashlib.sha256(json.dumps([RECIPE, path, config.language, rows, _fingerprint(path)]).encode()).hexdigest()[:16]
-    options = {"rows": rows, "coverage": 1.0, "add": 0, "more": {}}
+    options = {"rows": rows, "coverage": 1.0, "add": 0, "more": {}, "name": config.base.model}
     return str(built(cache_folder() / f"fitted-{mark}", lambda folder: fit(path, languages, folder, **options)))
 
 
@@ -98,11 +107,17 @@ def _fingerprint(path: str) -> list[Any]:
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
-def of_run(folder: Path | None, language: str) -> dict[str, list[str]]:
-    """Texts by language of a run's corpus and of its English replay; nothing without a run. Raises UserError where it has none."""
+def of_run(folder: Path | None, languages: Sequence[str]) -> dict[str, list[str]]:
+    """Texts by language of a run's corpus and of its English replay; nothing without a run.
+
+    Raises UserError where it has none, or is of another language.
+    """
     if folder is None:
         return {}
-    corpus = Run.resume(folder).file("pretrain", "corpus")
+    run = Run.resume(folder)
+    corpus, language = run.file("pretrain", "corpus"), run.config.language
+    if language not in languages:
+        raise UserError(f"--run {folder} is of {language}, which --languages {','.join(languages)} leaves out; name it there")
     files = {language: corpus / "train.jsonl", ENGLISH: corpus / "replay.jsonl"}
     if not files[language].is_file():
         raise UserError(f"{folder} has no corpus yet; run `alif pretrain` in it, or leave --run out")
@@ -145,15 +160,15 @@ def _used(folder: Path) -> set[str]:
     return {*texts, *tokenizer.convert_ids_to_tokens(sorted(known))}
 
 
-def _about(path: str, languages: Sequence[str], wanted: Wanted, fitted: Fitted, matrix: int) -> dict[str, Any]:
+def _about(name: str, languages: Sequence[str], wanted: Wanted, fitted: Fitted, matrix: int) -> dict[str, Any]:
     """What was kept and what changed, by source."""
-    words = {name: sum(len(text.split()) for text in texts) for name, texts in wanted.texts.items()}
+    words = {of: sum(len(text.split()) for text in texts) for of, texts in wanted.texts.items()}
     measures = {
-        name: {"words": words[name], "tokens_before": before, "tokens": after, "covered": round(fitted.coverage[name], 6)}
-        | {"same": round(fitted.same[name], 4)}
-        for name, (before, after) in fitted.tokens.items()
+        of: {"words": words[of], "tokens_before": before, "tokens": after, "covered": round(fitted.coverage[of], 6)}
+        | {"same": round(fitted.same[of], 4)}
+        for of, (before, after) in fitted.tokens.items()
     }
-    found = {"base": Path(path).name if Path(path).is_dir() else path, "languages": list(languages), "coverage": wanted.coverage}
+    found = {"base": Path(name).name if Path(name).is_dir() else name, "languages": list(languages), "coverage": wanted.coverage}
     sizes = {"rows_before": matrix, "rows": len(fitted.rows), "added": fitted.added, "added_ids": list(fitted.added_ids)}
     return found | sizes | {"sources": measures}
 

@@ -32,15 +32,18 @@ def gather(run: Run, comparison: list[dict[str, Any]], stages: list[dict[str, An
     `comparison`, `stages`, `samples`: the evaluation table, the ledger by stage and training rows, as the report makes them.
     """
     results, config = _json(run.file("evaluation", "results.json")), run.config
+    fit = _json(run.file("finetune", "adapter", FIT)) or {}
+    # A folder that `alif fit` made goes by the name, and under the terms, of the base that it was made of.
+    base = config.base.model if config.base.fit_rows else fit.get("base", config.base.model)
     return {
         "run": run.path.resolve().name,
         "version": __version__,
         "config": config,
         "language": pack.settings(config.language)["name"],
-        "base": terms.public_name(config.base.model),
-        "base_id": terms.hub_id(config.base.model),
-        "terms": terms.owed(config),
-        "fit": _json(run.file("finetune", "adapter", FIT)),
+        "base": terms.public_name(base),
+        "base_id": terms.hub_id(base),
+        "terms": terms.owed(base, config.teacher.model),
+        "fit": fit,
         "toy": _toy(config),
         "counts": {side: _count(run.file("data", f"{side}.jsonl")) for side in ("train", "eval")},
         "categories": CATEGORIES,

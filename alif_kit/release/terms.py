@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from alif_kit.core import Config, UserError
+from alif_kit.core import UserError
 from alif_kit.model import base_table
 
 
@@ -46,10 +46,10 @@ def of(model: str) -> Terms:
     return Terms(public_name(model), licence, **table.get(licence, {}))
 
 
-def owed(config: Config) -> list[Terms]:
+def owed(base: str, teacher: str) -> list[Terms]:
     """The base's terms, then the teacher's where they reach models that learnt from its answers."""
-    base, teacher = of(config.base.model), of(config.teacher.model)
-    return [base, teacher] if teacher.outputs and teacher.licence != base.licence else [base]
+    first, second = of(base), of(teacher)
+    return [first, second] if second.outputs and second.licence != first.licence else [first]
 
 
 def is_repository(name: str) -> bool:

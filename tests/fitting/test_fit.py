@@ -133,7 +133,7 @@ def test_an_adapter_belongs_to_the_vocabulary_that_it_was_trained_on(pair, tmp_p
 def test_what_cannot_be_fitted_is_said_and_nothing_is_left(pair, tmp_path):
     _, base, folder, _ = pair
     options = {"rows": 0, "coverage": 1.0, "add": 0, "more": {}}
-    with pytest.raises(UserError, match="is a file, or not empty; name another folder"):
+    with pytest.raises(UserError, match="is a file, or not empty, or"):
         fitting.fit(str(base), ["ur"], folder, **options)
     with pytest.raises(UserError, match="language is 'xx'; expected one of"):
         fitting.fit(str(base), ["xx"], tmp_path / "x", **options)
@@ -142,7 +142,9 @@ def test_what_cannot_be_fitted_is_said_and_nothing_is_left(pair, tmp_path):
     with pytest.raises(UserError, match="leaves no room"):
         fitting.fit(str(base), ["ur"], tmp_path / "x", **options | {"rows": 64})
     with pytest.raises(UserError, match="has no corpus yet"):
-        fitting.of_run(Run.open(tmp_path / "run", config.load("smoke")).path, "ur")
+        fitting.of_run(Run.open(tmp_path / "run", config.load("smoke")).path, ["ur"])
+    with pytest.raises(UserError, match="run is of ur, which --languages pnb,en leaves out; name it there"):
+        fitting.of_run(tmp_path / "run", ["pnb", "en"])
     assert not (tmp_path / "x").exists()
 
 

@@ -81,7 +81,7 @@ def test_a_folder_with_something_in_it(fit, tmp_path):
 def test_the_folder_that_one_is_in(base, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="or the folder that you are in; name another folder"):
-        make.fit(str(base), ["ur", "en"], Path("."), rows=16384, coverage=1.0, add=0, more={})
+        make.fit(str(base), ["ur", "en"], Path(), rows=16384, coverage=1.0, add=0, more={})
 
 
 def test_a_killed_fit_leaves_nothing_that_looks_whole(base, tmp_path, monkeypatch):

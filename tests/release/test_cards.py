@@ -154,6 +154,15 @@ def test_a_fitted_vocabulary_is_named_and_the_adapter_says_what_it_belongs_to(tm
     assert named == "unsloth/gemma-3-4b-it fitted to 32000 rows"
 
 
+def test_a_folder_that_alif_fit_made_stands_under_the_terms_of_its_base(tmp_path):
+    run = made(tmp_path / "r", {"base.model": str(tmp_path)})
+    fit = {"base": "gemma-270m", "languages": ["ur"], "coverage": 0.99, "rows": 9984, "rows_before": 262144, "added": 0}
+    write_json(run.file("finetune", "adapter", "fit.json"), fit)
+    assert "made with alif_kit" in page(run) and "[google/gemma-3-270m](https://huggingface.co/google/gemma-3-270m)" in page(run)
+    assert "Gemma Terms of Use" in page(run)
+    assert "`alif fit gemma-270m --languages ur --coverage 0.99 --out FOLDER`" in page(run, "adapter")
+
+
 def page(run, kind="merged", to="me/Llama-urdu", published=None):
     found, names = pipeline.card_facts(run), cards.repositories(to)
     return cards.render(found, kind, names, published or {k: names[k] for k in found["kinds"]}, ungated=bool(found["causes"]))
@@ -356,14 +365,17 @@ def test_a_base_that_the_kit_builds_keeps_the_terms_of_its_weights(tmp_path):
     assert ModelCard(text).data.license == "gemma" and ModelCard(text).data.base_model == "google/gemma-3-270m"
     assert "[Gemma Terms of Use](https://ai.google.dev/gemma/terms)" in text and "/gemma/prohibited_use_policy" in text
     assert "subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms. The weights were modified by training." in text
-    assert terms.wanted_name("urdu-270m", terms.owed(run.config)) == "urdu-270m"
+    assert terms.wanted_name("urdu-270m", terms.owed(run.config.base.model, run.config.teacher.model)) == "urdu-270m"
 
 
 def test_a_teachers_terms_reach_the_model_too(tmp_path):
     run = made(tmp_path / "r", {"base.model": "unsloth/Qwen3-8B", "teacher.model": "llama-3.3-70b-versatile"})
     text = page(run)
     assert "\n**Built with Llama**\n" in text and ModelCard(text).data.license == "apache-2.0"
-    assert [one.licence for one in terms.owed(run.config)] == ["Apache-2.0", "Llama 3.3 Community License"]
+    assert [one.licence for one in terms.owed(run.config.base.model, run.config.teacher.model)] == [
+        "Apache-2.0",
+        "Llama 3.3 Community License",
+    ]
 
 
 @pytest.mark.parametrize(
