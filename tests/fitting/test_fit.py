@@ -183,6 +183,8 @@ def test_a_run_fits_its_base_once(tmp_path, monkeypatch):
     monkeypatch.setattr(fitting, "fit", lambda *_, **__: pytest.fail("fitted again"))
     assert fitting.base_path(settings) == folder
     assert fitting.base_path(config.load("smoke", {"base.model": str(base)})) == str(base)
+    again = config.load("smoke", {"base.model": folder, "base.fit_rows": ROWS})
+    assert fitting.base_path(again) == folder  # as an adapter of the run names it
 
 
 def test_rows_that_the_alphabets_do_not_fill_go_to_any_piece(tmp_path):
