@@ -55,7 +55,9 @@ def fit(
     base = checkpoint.look(path)
     places.refuse_quantised(base.name, base.config)
     if checkpoint.beside(path, checkpoint.FIT):
-        raise UserError(f"base {path} has a fitted vocabulary ({checkpoint.FIT}); name the whole base, or use it as it is (base.fit_rows=0)")
+        raise UserError(
+            f"base {path} has a fitted vocabulary ({checkpoint.FIT}); name the whole base, or use it as it is (base.fit_rows=0)"
+        )
     matrix = write.rows(base)
     base = checkpoint.fetch(base)
     fitted = vocabulary(base.folder, wanted, _used(base.folder), matrix)
@@ -93,7 +95,7 @@ def _whole(folder: Path) -> Iterator[Path]:
 def base_path(config: Config) -> str:
     """The configured base, built or found, and where base.fit_rows says so fitted, once: a folder or a Hub id."""
     path, rows = without_hub.resolve(config.base.model, config.language, config.seed), config.base.fit_rows
-    if not rows or checkpoint.beside(path, checkpoint.FIT).get("rows") == rows:  # of a folder that is fitted so already
+    if not rows or checkpoint.beside(path, checkpoint.FIT).get("rows") == rows:  # fitted so already
         return path
     languages = list(dict.fromkeys((config.language, ENGLISH)))
     mark = hashlib.sha256(json.dumps([RECIPE, path, config.language, rows, _fingerprint(path)]).encode()).hexdigest()[:16]
