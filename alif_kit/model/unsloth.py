@@ -105,8 +105,9 @@ def _cpu_dtype(path: str | Path) -> Any:
     import torch
     from transformers import AutoConfig
 
-    published = AutoConfig.from_pretrained(str(path), trust_remote_code=False).get_text_config().dtype
-    return torch.bfloat16 if published is torch.bfloat16 and bfloat16_products() else torch.float32
+    config = AutoConfig.from_pretrained(str(path), trust_remote_code=False)
+    published = (config.dtype, config.get_text_config().dtype)  # one that also sees may say it at its top alone
+    return torch.bfloat16 if torch.bfloat16 in published and bfloat16_products() else torch.float32
 
 
 def _with_pad(model: Any, tokenizer: Any) -> None:

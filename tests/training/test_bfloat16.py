@@ -6,6 +6,7 @@ from test_training import stop_at, weights
 
 from alif_kit.core import config
 from alif_kit.core.run import Run
+from alif_kit.evaluation.generate import answer_all, text_nll
 from alif_kit.model import tiny_base
 from alif_kit.model import unsloth as seam
 from alif_kit.training import trainer
@@ -53,3 +54,12 @@ def test_resumed_equals_uninterrupted(published_in_bfloat16, tmp_path, monkeypat
     assert run.file("pretrain", "metrics.csv").read_text() == whole.file("pretrain", "metrics.csv").read_text()
     kinds = {tensor.dtype for tensor in load_file(run.file("pretrain", "adapter", "adapter_model.safetensors")).values()}
     assert kinds == {torch.float32}
+    answers_and_likelihoods_come_from(run)
+
+
+def answers_and_likelihoods_come_from(run):
+    """What is trained is float32 beside a base in bfloat16: neither a plain `generate` nor a forward pass may trip over it."""
+    loaded = seam.load(run.config.base, run.config.base.model, run.file("pretrain", "adapter"))
+    assert loaded.model.dtype is torch.bfloat16
+    assert answer_all(loaded, ["پاکستان", "The river"], 4, 2)[1].tokens > 0
+    assert 0 < text_nll(loaded, "دریا کے کنارے ایک گاؤں آباد تھا۔", 64) < 400
