@@ -81,9 +81,11 @@ STAGES = ("generate", "pretrain", "finetune", "evaluate")
 def _banner(run: Run, facts: Facts, why: str, told: list[str]) -> str:
     hours = run.config.session.hours
     done = [stage for stage in STAGES if run.done(stage)]
+    base, fitted = run.config.base.model, run.config.base.fit_rows
+    base += f" fitted to {fitted:,} rows" if fitted else ""
     rows = [
         ("where", f"{facts.platform}: {facts.reason}"),
-        ("size", f"{run.config.preset} ({why}); base {run.config.base.model}; teacher {run.config.teacher.model}"),
+        ("size", f"{run.config.preset} ({why}); base {base}; teacher {run.config.teacher.model}"),
         ("run folder", f"{run.path}: " + (f"has {', '.join(done)}; goes on from there" if done else "new")),
         ("session", f"training stops with a checkpoint after {hours:g} hours" if hours else "no time limit"),
         *(("note", line) for line in told),
