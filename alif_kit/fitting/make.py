@@ -6,9 +6,6 @@ In: a base, languages, how many rows. Out: the folder, whole or not at all, with
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import inspect
-import json
 import shutil
 import string
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +14,7 @@ from typing import Any
 
 from alif_kit.core.config import Config
 from alif_kit.core.errors import UserError
-from alif_kit.core.records import Document, read_jsonl, write_json
+from alif_kit.core.records import Document, read_jsonl, stable_id, write_json
 from alif_kit.core.run import Run
 from alif_kit.fitting import bpe, card, numbering, write
 from alif_kit.fitting.choice import ROUND
@@ -28,7 +25,7 @@ from alif_kit.model import unsloth as seam
 from alif_kit.model.cache import built, cache_folder
 from alif_kit.model.chat_format import frame_ids
 
-ENGLISH, CODE, RECIPE = "en", "code", 2
+ENGLISH, CODE, RECIPE = "en", "code", 3
 """Raise the last number when the choice of pieces changes: cached bases are then fitted anew."""
 
 
@@ -98,7 +95,7 @@ def base_path(config: Config) -> str:
     if not rows or checkpoint.beside(path, checkpoint.FIT).get("rows") == rows:  # fitted so already
         return path
     languages = list(dict.fromkeys((config.language, ENGLISH)))
-    mark = hashlib.sha256(json.dumps([RECIPE, path, config.language, rows, _fingerprint(path)]).encode()).hexdigest()[:16]
+    mark = stable_id(RECIPE, path, config.language, rows, _fingerprint(path), *_texts(languages, {}))
     options = {"rows": rows, "coverage": 1.0, "add": 0, "more": {}, "name": config.base.model}
     return str(built(cache_folder() / f"fitted-{mark}", lambda folder: fit(path, languages, folder, **options)))
 
@@ -138,16 +135,8 @@ def _texts(languages: Sequence[str], more: Mapping[str, list[str]]) -> tuple[dic
 
 
 def _code() -> list[str]:
-    """Code that is at hand everywhere: modules of Python's standard library."""
-    import argparse
-    import csv
-    import dataclasses
-    import functools
-    import heapq
-    import http.client
-    import textwrap
-
-    return [inspect.getsource(module) for module in (argparse, csv, dataclasses, functools, heapq, http.client, textwrap)]
+    """Code, data and markup of many languages: a file, for what is chosen must not depend on the machine."""
+    return [Path(__file__).with_name("code.txt").read_text("utf-8")]
 
 
 def _used(folder: Path) -> set[str]:
