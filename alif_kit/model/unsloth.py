@@ -126,8 +126,9 @@ def precision(model: Any) -> Any:
     """
     import torch
 
-    forced = model.device.type != "cpu" and getattr(model, "_unsloth_forced_float32", False)
-    own = getattr(model.config, "dtype", None)
+    on_card = model.device.type != "cpu"
+    forced = on_card and getattr(model, "_unsloth_forced_float32", False)
+    own = getattr(model.config, "dtype", None) if on_card else model.dtype  # a CPU may have the weights in another than they say
     kind = torch.float16 if forced else getattr(torch, str(own).removeprefix("torch."), None)
     return kind if kind in (torch.float16, torch.bfloat16) else None
 

@@ -33,8 +33,9 @@ def test_likelihoods_are_computed_as_answers_are(monkeypatch):
         ("cpu", single, True, None),
         ("cpu", brain, False, brain),
     ):
-        config = SimpleNamespace(dtype=dtype)
-        model = SimpleNamespace(device=torch.device(device), config=config, _unsloth_forced_float32=forced)
+        said = dtype if device == "cuda" else brain
+        model = SimpleNamespace(device=torch.device(device), config=SimpleNamespace(dtype=said), dtype=dtype)
+        model._unsloth_forced_float32 = forced
         assert seam.precision(model) == expected
         asked.clear()
         seam.autocast(model)
