@@ -15,7 +15,8 @@ from alif_kit.platforms import machine
 if TYPE_CHECKING:
     from rich.console import Console
 
-PRESETS = "`auto`, `smoke`, `cpu`, `quick`, `t4`, `paper`, `paper-t4`, or a TOML or JSON file."
+NAMED = "`smoke`, `cpu`, `quick`, `t4`, `paper`, `paper-t4`, or a TOML or JSON file."
+PRESETS = f"`auto`, {NAMED}"
 CHANGE = "Change one field, e.g. `--set teacher.model=gpt-4o-mini`; may be repeated."
 RunOption = Annotated[Path | None, Option("--run", help="Run folder; made on first use, gone on with afterwards.")]
 FilledRunOption = Annotated[Path | None, Option("--run", help="Run folder that `alif generate` has filled.")]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option, echo
 
 import alif_kit as ak
-from alif_kit.cli.options import print_table
+from alif_kit.cli.options import NAMED, print_table
 from alif_kit.core import UserError
 from alif_kit.platforms import machine
 
@@ -29,9 +29,7 @@ _HELP = {
 
 
 def plan(
-    preset: Annotated[
-        str, Option("--preset", "--config", help="`t4`, `quick`, `paper`, `paper-t4`, `smoke`, or a TOML or JSON file.")
-    ] = "t4",
+    preset: Annotated[str, Option("--preset", "--config", help=NAMED)] = "t4",
     base: Annotated[str | None, Option(metavar="HUB_ID", help="Hub id or local folder; default the preset's.")] = None,
     gpu: Annotated[str | None, Option(help=_HELP["gpu"])] = None,
     hours: Annotated[float | None, Option(min=0.01, help=_HELP["hours"])] = None,
